@@ -1,0 +1,163 @@
+"""Requests that wait for an answer.
+
+A pending call is a monitor: it stands with the server until it is answered, and fails the moment
+the server dies, with the server's exit reason. The answer goes straight to the task that waits, not
+through a mailbox, so a late or second answer has nowhere to go and vanishes.
+
+There is no time-out of its own: the caller uses trio's (`with trio.fail_after(5): …`), and a caller
+that is cancelled withdraws its request.
+
+OTP: `gen_server:call` has a default of five seconds, and leaves the request in the queue when the
+caller gives up.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import trio
+from outcome import Error, Value
+from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, wait_task_rescheduled
+
+from exeunt.kernel.errors import CallCycle, CallFailed
+from exeunt.kernel.exits import NOPROC, Reason
+from exeunt.kernel.ids import Pid
+
+if TYPE_CHECKING:
+    from exeunt.kernel.process import Process
+
+
+class Call:
+    """A request in a mailbox, and the way back to who asked.
+
+    `request` is what was asked, `caller` the pid of the process that asks (None: a task outside of
+    all processes). Keep the call and `reply` to it whenever the answer is there, from any process.
+    """
+
+    __slots__ = ("_server", "_task", "caller", "request", "target", "was_taken")
+
+    def __init__(self, request: object, caller: Pid | None, target: object) -> None:
+        self.request = request
+        self.caller = caller
+        self.target = target
+        # Whether the server has taken it out of its mailbox.
+        self.was_taken = False
+        # Invariant: while the call is pending, `_server` is who has to answer, the call is in
+        # `_server.calls`, and `_task` is parked. Otherwise `_server` is None.
+        self._server: Process | None = None
+        self._task: Task | None = None
+
+    def __repr__(self) -> str:
+        return f"Call({self.request!r}, caller={self.caller})"
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether somebody still waits for the answer."""
+        return self._server is not None
+
+    @property
+    def server(self) -> Process | None:
+        """The process that has to answer; None when nobody waits any more."""
+        return self._server
+
+    def attach(self, server: Process) -> None:
+        """Make the call pending at `server`."""
+        self._server = server
+        if server.calls is None:
+            server.calls = {}
+        server.calls[self] = None
+
+    def fail(self, reason: Reason) -> None:
+        """End a pending call with the exit reason of its server."""
+        self._settle(Error(CallFailed(self.target, self.request, reason)))
+
+    def reply(self, value: object) -> bool:
+        """Answer; False if nobody waits (any more)."""
+        server = self._server
+        if server is None:
+            return False
+        assert server.calls is not None
+        del server.calls[self]
+        self._settle(Value(value))
+        return True
+
+    def refuse(self, error: BaseException) -> bool:
+        """Have `error` raised in the caller; False if nobody waits (any more)."""
+        server = self._server
+        if server is None:
+            return False
+        assert server.calls is not None
+        del server.calls[self]
+        self._settle(Error(error))
+        return True
+
+    def _settle(self, outcome: Value[object] | Error) -> None:
+        self._server = None
+        task, self._task = self._task, None
+        if task is not None:
+            reschedule(task, outcome)
+
+    async def wait(self) -> Any:
+        """Park until the answer is there."""
+        self._task = current_task()
+        return await wait_task_rescheduled(self._abort)
+
+    def _abort(self, _: RaiseCancelT) -> Abort:
+        server, self._server, self._task = self._server, None, None
+        if server is not None:
+            assert server.calls is not None
+            del server.calls[self]
+            if not self.was_taken:
+                server.mailbox.note_withdrawn()
+        return Abort.SUCCEEDED
+
+
+async def call_process(
+    target: object, server: Process | None, request: object, caller: Process | None
+) -> Any:
+    """Ask `server` (None: there is no such process) and wait for its answer.
+
+    Raises `CallFailed` with the server's exit reason if it is dead or dies meanwhile; with a
+    `CallCycle` if the answer could never come, because the server waits for this very caller.
+    """
+    pending = Call(request, None if caller is None else caller.pid, target)
+    if server is None or server.status != "running":
+        await trio.lowlevel.checkpoint()
+        raise CallFailed(target, request, NOPROC)
+    if caller is None or caller.task is not current_task():
+        pending.attach(server)
+        server.deliver(pending)
+        return await pending.wait()
+    if server is caller or server.waiting is not None:
+        cycle = _find_cycle(caller, server)
+        if cycle is not None:
+            await trio.lowlevel.checkpoint()
+            raise CallFailed(target, request, cycle)
+    pending.attach(server)
+    caller.waiting = pending
+    try:
+        server.deliver(pending)
+        return await pending.wait()
+    finally:
+        caller.waiting = None
+
+
+def _find_cycle(caller: Process, server: Process) -> CallCycle | None:
+    """Follow who waits for whom, from `server` on; None unless that leads back to `caller`.
+
+    A process counts as waiting if its own task is in a call that its server has not begun to
+    handle, or is handling now. A call that a server has put aside to answer later may be answered
+    by anybody, so it closes no cycle.
+    """
+    path = [caller.pid]
+    step = server
+    while step is not caller:
+        path.append(step.pid)
+        waiting = step.waiting
+        following = None if waiting is None else waiting.server
+        if following is None or waiting is None:
+            return None
+        if waiting.was_taken and following.handling is not waiting:
+            return None
+        step = following
+    return CallCycle(tuple(path))

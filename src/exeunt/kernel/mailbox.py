@@ -1,0 +1,173 @@
+"""The mailbox of a process: a deque, one parked task, and what happens when it is full.
+
+A mailbox has any number of senders, who never wait, and one receiver. Without a limit it grows with
+what is sent to it; with one, an `Overflow` says what gives way. A call whose caller has given up is
+never handed out.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Literal, TypeAlias, TypeVar, cast
+
+import trio
+from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, wait_task_rescheduled
+
+from exeunt.kernel.calls import Call
+
+T = TypeVar("T")
+
+Overflow: TypeAlias = Literal["drop_newest", "drop_oldest", "exit"]
+"""What gives way in a full mailbox: the new message, the oldest one, or the receiver."""
+
+REDUCTIONS: Final = 100
+"""How many messages a process may take in a row before it lets the others run.
+
+A count and not a time, so that the clock of the machine never decides an order.
+"""
+
+
+class Mailbox:
+    """Messages in order of arrival, and the task that waits for one."""
+
+    __slots__ = ("budget", "messages", "receiver", "scanned", "withdrawn")
+
+    def __init__(self) -> None:
+        self.messages: deque[object] = deque()
+        # The task parked in `get`, if there is one. Whoever reschedules it sets this to None.
+        self.receiver: Task | None = None
+        # Messages left before the next checkpoint. The exit of the process sets it to 0: then the
+        # next `get` is a checkpoint, which raises the cancellation.
+        self.budget = REDUCTIONS
+        # How many messages the parked task has looked at and left in place.
+        self.scanned = 0
+        # How many calls among the messages nobody waits for any more.
+        self.withdrawn = 0
+
+    def put(self, message: object) -> None:
+        """Append a message and wake the receiver. Never blocks and never fails."""
+        self.messages.append(message)
+        receiver = self.receiver
+        if receiver is not None:
+            self.receiver = None
+            reschedule(receiver)
+
+    def remove_if(self, unwanted: Callable[[object], bool]) -> int:
+        """Remove all messages that `unwanted` picks, wherever they stand; return their number."""
+        kept = [message for message in self.messages if not unwanted(message)]
+        removed = len(self.messages) - len(kept)
+        if removed:
+            self.messages.clear()
+            self.messages.extend(kept)
+            self.scanned = 0
+        return removed
+
+    def note_withdrawn(self) -> None:
+        """Account for a call among the messages whose caller has given up.
+
+        It is skipped when it comes up; once such calls are the larger part of the mailbox they are
+        swept out, so that a server that hangs does not hoard them.
+        """
+        self.withdrawn += 1
+        if self.withdrawn > 16 and self.withdrawn * 2 > len(self.messages):
+            self.remove_if(lambda one: isinstance(one, Call) and not one.is_pending)
+            self.withdrawn = 0
+
+    async def get(self, kind: type[T], where: Callable[[T], bool] | None = None) -> T:
+        """Take the first message of the type `kind` for which `where` holds; wait until one comes.
+
+        The others stay where they are. One task at a time may wait.
+        """
+        messages = self.messages
+        if self.budget > 0 and messages and kind is object and where is None:
+            self.budget -= 1
+            message = messages.popleft()
+            if type(message) is not Call or self._is_taken(message):
+                return cast(T, message)
+        if self.budget > 0:
+            self.budget -= 1
+        else:
+            self.budget = REDUCTIONS
+            await trio.lowlevel.checkpoint()
+        if self.receiver is not None:
+            raise RuntimeError(
+                "another task of this process is receiving already: a mailbox has one receiver"
+            )
+        self.scanned = 0
+        while True:
+            if len(messages) > self.scanned:
+                found = self._scan(kind, where)
+                if found is not None:
+                    return found[0]
+            await self._park()
+
+    def get_nowait(self, kind: type[T], where: Callable[[T], bool] | None = None) -> T:
+        """Take the first message that matches, or raise `trio.WouldBlock`."""
+        self.scanned = 0
+        found = self._scan(kind, where)
+        self.scanned = 0
+        if found is None:
+            raise trio.WouldBlock
+        return found[0]
+
+    def _scan(self, kind: type[T], where: Callable[[T], bool] | None) -> tuple[T] | None:
+        messages = self.messages
+        # By index from where the last look ended: reading near either end of a deque is cheap, and
+        # `where` may well send something to this very mailbox.
+        index = self.scanned
+        while index < len(messages):
+            message = messages[index]
+            if type(message) is Call and not message.is_pending:
+                del messages[index]
+                self.withdrawn -= 1
+            elif isinstance(message, kind) and (where is None or where(message)):
+                del messages[index]
+                if type(message) is Call:
+                    message.was_taken = True
+                return (message,)
+            else:
+                index += 1
+        self.scanned = index
+        return None
+
+    def _is_taken(self, call: Call) -> bool:
+        if call.is_pending:
+            call.was_taken = True
+            return True
+        self.withdrawn -= 1
+        return False
+
+    async def _park(self) -> None:
+        def abort(_: RaiseCancelT) -> Abort:
+            self.receiver = None
+            return Abort.SUCCEEDED
+
+        self.budget = REDUCTIONS
+        self.receiver = current_task()
+        await wait_task_rescheduled(abort)
+
+
+class BoundedMailbox(Mailbox):
+    """A mailbox that holds at most `limit` messages."""
+
+    __slots__ = ("limit", "lost", "overflow")
+
+    def __init__(self, limit: int, overflow: Overflow, lost: Callable[[object], None]) -> None:
+        super().__init__()
+        self.limit = limit
+        self.overflow = overflow
+        self.lost = lost
+
+    def put(self, message: object) -> None:
+        """Append a message, or let something go and tell `lost` of it."""
+        if len(self.messages) >= self.limit:
+            if self.overflow != "drop_oldest":
+                self.lost(message)
+                return
+            oldest = self.messages.popleft()
+            self.scanned = max(0, self.scanned - 1)
+            super().put(message)
+            self.lost(oldest)
+            return
+        super().put(message)

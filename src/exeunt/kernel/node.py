@@ -1,0 +1,368 @@
+"""The node: the tables of processes and names, their one nursery, and how all of it ends.
+
+    async with open_node():
+        ...
+
+The block is itself a process, the *main* process: it has a pid and a mailbox, can be linked to, and
+is the parent of what it starts. When the block is left, for whatever reason, the node is shut down
+in order, and when `open_node` returns, nothing that it started is alive.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+import traceback
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from itertools import count
+from typing import Any, Final, TypeVar
+
+import trio
+from trio.lowlevel import current_task
+
+from exeunt.kernel.calls import Call
+from exeunt.kernel.errors import CallFailed, MainExited, NotRegistered
+from exeunt.kernel.events import (
+    LOGGED,
+    Events,
+    Spawned,
+    ZombieFound,
+    ZombieGone,
+    log_event,
+)
+from exeunt.kernel.exits import KILL, SHUTDOWN, Reason
+from exeunt.kernel.ids import Pid, Ref
+from exeunt.kernel.names import Destination, NameTable
+from exeunt.kernel.process import Process, running_process
+from exeunt.kernel.signals import signal as send_signal
+from exeunt.kernel.timers import Timers
+
+T = TypeVar("T")
+
+# Nodes of one program are numbered, so that their pids are told apart. Pids are <NODE.NUMBER>.
+_node_numbers = count()
+
+KILL_GRACE: Final = 5.0
+"""Seconds that a killed process has to unwind before it is declared dead: what a zombie is."""
+
+SHUTDOWN_BUDGET: Final = 5.0
+"""Seconds that a process has to end when the node closes, unless it has its own budget."""
+
+
+class Node:
+    """One Erlang-like node: a world of processes within one trio program.
+
+    `events` tells what happens in it; `random` is its one source of randomness, seeded by
+    `open_node(seed=…)`.
+    """
+
+    def __init__(self, seed: int | None, kill_grace: float, shutdown: float) -> None:
+        self.number = next(_node_numbers)
+        self.events = Events()
+        self.events.subscribe(log_event, *LOGGED)
+        self.random = random.Random(seed)
+        self.names = NameTable()
+        self.timers = Timers()
+        self.processes: dict[int, Process] = {}
+        # Killed processes whose code has not stopped: dead to everybody else.
+        self.zombies: dict[Pid, Process] = {}
+        self.main: Process
+        self._kill_grace = kill_grace
+        self._shutdown = shutdown
+        self._pid_numbers = count(1)
+        self._ref_numbers = count(1)
+        self._nursery: trio.Nursery | None = None
+        self._interruption: BaseException | None = None
+        self._closing = trio.Event()
+        self._is_closed = False
+
+    def __repr__(self) -> str:
+        return f"<node {self.number}: {len(self.processes)} processes>"
+
+    # -- processes ------------------------------------------------------------------------------
+
+    def make_ref(self) -> Ref:
+        """Return a reference that is unique within the node."""
+        return Ref(self.number, next(self._ref_numbers))
+
+    def find(self, to: Destination) -> Process | None:
+        """Return the running process that is meant, or None."""
+        if isinstance(to, Pid):
+            process = to._process
+            return process if process is not None and process.status == "running" else None
+        if isinstance(to, str):
+            return self.names.find(to)
+        pid = to.whereis()
+        return None if pid is None else self.find(pid)
+
+    def find_or_raise(self, to: Destination) -> Process | None:
+        """Like `find`, but raise `NotRegistered` for a name that nobody has."""
+        process = self.find(to)
+        if process is None and not isinstance(to, Pid):
+            raise NotRegistered(to)
+        return process
+
+    def new_process(
+        self,
+        body: Callable[..., Awaitable[object]],
+        args: tuple[Any, ...],
+        label: str,
+        parent: Process | None,
+    ) -> Process:
+        """Make a process that does not run yet; `launch` has it run."""
+        if self._nursery is None or self._is_closed:
+            raise RuntimeError("the node is closed: no process can be started in it any more")
+        pid = Pid(self.number, next(self._pid_numbers))
+        process = Process(self, pid, None if parent is None else parent.pid, label, body, args)
+        pid._process = process
+        self.processes[pid.number] = process
+        if self.events.wants(Spawned):
+            self.events.emit(Spawned(pid, process.parent, label))
+        return process
+
+    def launch(self, process: Process) -> None:
+        """Start the trio task of a new process."""
+        assert self._nursery is not None
+        self._nursery.start_soon(process.live, name=process.label)
+
+    def forget(self, process: Process) -> None:
+        """Take a process that has ended out of the tables."""
+        self.processes.pop(process.pid.number, None)
+        self.names.free(process)
+        process.pid._process = None
+
+    # -- what does not stop ---------------------------------------------------------------------
+
+    def expect_end(self, process: Process) -> None:
+        """Declare a killed process dead if it has not ended when the grace is over."""
+        ref = self.make_ref()
+        if process.timers is None:
+            process.timers = {}
+        process.timers[ref] = None
+        self.timers.start(ref, self._kill_grace, lambda: self._declare_dead(process))
+
+    def _declare_dead(self, process: Process) -> None:
+        if process.status != "exiting":
+            return
+        stack = stack_of(process)
+        self.zombies[process.pid] = process
+        process.finish(None)
+        self.events.emit(ZombieFound(process.pid, process.label, stack))
+
+    def bury(self, process: Process) -> None:
+        """Forget a zombie whose code has ended."""
+        if self.zombies.pop(process.pid, None) is not None:
+            self.events.emit(ZombieGone(process.pid, process.label))
+
+    # -- its own life ---------------------------------------------------------------------------
+
+    def interrupt(self, cause: BaseException) -> None:
+        """Begin an ordered shutdown, at the end of which `open_node` raises `cause`.
+
+        A second interruption stops everything at once.
+        """
+        if self._interruption is None:
+            self._interruption = cause
+            self.main.scope.cancel()
+        elif self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
+
+    async def host(
+        self, catch_signals: bool, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Run the node until `close`, then shut it down in order.
+
+        In a shield: whatever cancels the program around the node ends the block of `open_node`, and
+        so begins the shutdown, but does not tear through it.
+        """
+        with trio.CancelScope(shield=True):
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(self.timers.run)
+                if catch_signals:
+                    await nursery.start(self._listen)
+                task_status.started()
+                await self._closing.wait()
+                await self._shut_down()
+                nursery.cancel_scope.cancel()
+
+    def close(self) -> None:
+        """Begin the shutdown."""
+        self._closing.set()
+
+    async def _listen(
+        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            task_status.started()
+            async for number in signals:
+                if number == signal.SIGINT:
+                    self.interrupt(KeyboardInterrupt())
+                else:
+                    self.interrupt(SystemExit(128 + number))
+
+    async def _shut_down(self) -> None:
+        """End all processes: those started by the block first, the newest of them first.
+
+        Each is told `shutdown` and has its budget before it is killed; a supervisor among them ends
+        its own children in that time. What is left then belongs to no tree, and goes together.
+        """
+        main = self.main
+        for process in reversed(self._others(main.pid)):
+            await self._stop([process])
+        while self._others(None):
+            await self._stop(self._others(None))
+        self._is_closed = True
+        while self._others(None):
+            await self._stop(self._others(None))
+
+    def _others(self, parent: Pid | None) -> list[Process]:
+        """Return the processes besides the main one; of one parent, if that is given."""
+        return [
+            process
+            for process in self.processes.values()
+            if process is not self.main and (parent is None or process.parent is parent)
+        ]
+
+    async def _stop(self, processes: list[Process]) -> None:
+        budget = max(
+            self._shutdown if process.shutdown is None else process.shutdown
+            for process in processes
+        )
+        for process in processes:
+            send_signal(process, self.main.pid, SHUTDOWN)
+        with trio.move_on_after(budget):
+            for process in processes:
+                await wait_until_dead(process)
+            return
+        for process in processes:
+            send_signal(process, self.main.pid, KILL)
+        for process in processes:
+            await wait_until_dead(process)
+
+    def end_main(self, outcome: BaseException | None) -> None:
+        """End the main process, when everything else has ended."""
+        self.main.finish(None if self.main.status == "exiting" else outcome, reported=True)
+
+    def raise_outcome(self, outcome: BaseException | None, signalled: Reason) -> None:
+        """Raise what the block of `open_node` has to raise."""
+        if self._interruption is not None:
+            raise self._interruption
+        if outcome is not None:
+            raise outcome
+        if signalled is not None:
+            raise MainExited(signalled)
+
+
+async def wait_until_dead(process: Process) -> Reason:
+    """Wait for the end of a process and return its exit reason."""
+    if process.status == "dead":
+        await trio.lowlevel.checkpoint()
+        return process.exit_reason
+    waiter = Call(None, None, process.pid)
+    waiter.attach(process)
+    waiter.was_taken = True
+    try:
+        await waiter.wait()
+    except CallFailed as ended:
+        return ended.reason
+    raise AssertionError("nobody has this call, so nobody can answer it")
+
+
+def stack_of(process: Process) -> str:
+    """Show where the code of a process stands, innermost call last."""
+    if process.task is None:
+        return "  (it has not begun)"
+    lines: list[str] = []
+    for frame, number in process.task.iter_await_frames():
+        lines += traceback.format_list(
+            traceback.StackSummary.extract(iter([(frame, number)]), lookup_lines=True)
+        )
+    return "".join(lines).rstrip() or "  (nowhere)"
+
+
+@asynccontextmanager
+async def open_node(
+    *,
+    seed: int | None = None,
+    signals: bool = True,
+    kill_grace: float = KILL_GRACE,
+    shutdown: float = SHUTDOWN_BUDGET,
+) -> AsyncGenerator[Node, None]:
+    """Open a node; the block is its main process.
+
+    On leaving the block, by its end, an exception, or a cancellation from outside, and on SIGINT and
+    SIGTERM (with `signals`, in the main thread), the node is shut down in order: the processes
+    that the block started, newest first, each told `shutdown` and given its budget (`shutdown`
+    seconds where it has none of its own), then whatever is left. A second SIGINT or SIGTERM cancels
+    everything at once. A killed process that does not unwind within `kill_grace` seconds is
+    declared dead and listed as a zombie; the node still waits for its code to end.
+
+    `seed` seeds `node.random`. Raises what the block raises; `KeyboardInterrupt` after SIGINT,
+    `SystemExit` after SIGTERM; and `MainExited` if the block was ended by an exit signal, for
+    instance because something that it is linked to has crashed.
+    """
+    node = Node(seed, kill_grace, shutdown)
+    main = Process(node, Pid(node.number, 0), None, "main", None, ())
+    main.pid._process = main
+    main.task = current_task()
+    node.main = main
+    node.processes[0] = main
+    token = running_process.set(main)
+    outcome: BaseException | None = None
+    signalled: Reason = None
+    catch_signals = signals and threading.current_thread() is threading.main_thread()
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(node.host, catch_signals)
+            try:
+                with main.scope:
+                    yield node
+            except BaseException as error:
+                # Kept, and raised when the shutdown is over.
+                outcome = error
+            if main.status == "exiting":
+                signalled = main.exit_reason
+            else:
+                # From here on no signal ends it: it is about to see the others off.
+                main.traps = True
+            node.close()
+    except BaseException as error:
+        if outcome is None:
+            outcome = error
+    finally:
+        node.end_main(outcome)
+        running_process.reset(token)
+    node.raise_outcome(_unwrapped(outcome), signalled)
+
+
+def _unwrapped(outcome: BaseException | None) -> BaseException | None:
+    if isinstance(outcome, BaseExceptionGroup):
+        only_cancelled = outcome.split(trio.Cancelled)[1] is None
+        if only_cancelled and len(outcome.exceptions) == 1:
+            return _unwrapped(outcome.exceptions[0])
+    return outcome
+
+
+def run(
+    main: Callable[..., Awaitable[T]],
+    *args: Any,
+    seed: int | None = None,
+    clock: trio.abc.Clock | None = None,
+) -> T:
+    """Run an async function as the main process of a new node, within a new `trio.run`.
+
+    Returns what it returns and raises what `open_node` raises.
+    """
+
+    async def program() -> T:
+        async with open_node(seed=seed):
+            return await main(*args)
+        raise AssertionError("open_node does not swallow exceptions")
+
+    return trio.run(program, clock=clock)
+
+
+__all__ = ["KILL_GRACE", "SHUTDOWN_BUDGET", "Node", "open_node", "run"]

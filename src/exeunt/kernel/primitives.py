@@ -1,0 +1,409 @@
+"""What a process can do: the kernel's public functions.
+
+All but `receive`, `call` and `sleep` are plain functions: they never wait, they do not fail because
+the process they are aimed at is dead, and they take effect at once. Where a process is meant as a
+destination, its pid, its name, or a `Via` will do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeVar, TypeVarTuple, Unpack, overload
+
+import trio
+
+from exeunt.kernel import signals
+from exeunt.kernel.calls import Call, call_process
+from exeunt.kernel.events import Dropped
+from exeunt.kernel.exits import NOPROC, Down, ProcessExit, Reason
+from exeunt.kernel.ids import Pid, Ref
+from exeunt.kernel.mailbox import BoundedMailbox, Overflow
+from exeunt.kernel.names import Destination
+from exeunt.kernel.node import Node, wait_until_dead
+from exeunt.kernel.process import Process, current_process, running_process
+from exeunt.kernel.timers import Timeout
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+# -- starting ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A bound for a mailbox: at most `limit` messages, and what gives way when it is full.
+
+    `"drop_newest"` loses the message that comes, `"drop_oldest"` the one that waits longest, `"exit"`
+    ends the receiver with the reason `"overflow"`. A call that is lost fails with that reason.
+    """
+
+    limit: int
+    overflow: Overflow = "exit"
+
+    def __post_init__(self) -> None:
+        if self.limit < 1:
+            raise ValueError(f"a mailbox holds at least one message, not {self.limit}")
+        if self.overflow not in ("drop_newest", "drop_oldest", "exit"):
+            raise ValueError(
+                f"overflow is one of 'drop_newest', 'drop_oldest', 'exit', not {self.overflow!r}"
+            )
+
+
+def spawn(
+    body: Callable[[Unpack[Ts]], Awaitable[object]],
+    *args: Unpack[Ts],
+    name: str | None = None,
+    mailbox: Bound | None = None,
+) -> Pid:
+    """Start a process that runs `await body(*args)`; return its pid.
+
+    The process starts to run at the next checkpoint of the caller. With `name` it is registered
+    before it runs; `NameTaken` is raised, and nothing started, if somebody has the name.
+    """
+    return spawn_process(body, args, name=name, mailbox=mailbox).pid
+
+
+def spawn_link(
+    body: Callable[[Unpack[Ts]], Awaitable[object]],
+    *args: Unpack[Ts],
+    name: str | None = None,
+    mailbox: Bound | None = None,
+) -> Pid:
+    """Like `spawn`, and link the new process to this one, before it can end."""
+    return spawn_process(body, args, name=name, mailbox=mailbox, linked=True).pid
+
+
+def spawn_monitor(
+    body: Callable[[Unpack[Ts]], Awaitable[object]],
+    *args: Unpack[Ts],
+    name: str | None = None,
+    mailbox: Bound | None = None,
+) -> tuple[Pid, Ref]:
+    """Like `spawn`, and monitor the new process; return its pid and the monitor's reference."""
+    pid = spawn_process(body, args, name=name, mailbox=mailbox).pid
+    return pid, monitor(pid)
+
+
+def spawn_process(
+    body: Callable[..., Awaitable[object]],
+    args: tuple[Any, ...],
+    *,
+    name: str | None = None,
+    mailbox: Bound | None = None,
+    linked: bool = False,
+    label: str | None = None,
+) -> Process:
+    """Start a process and return its table entry; what all ways to start one come down to."""
+    parent = current_process()
+    node = parent.node
+    if not callable(body):
+        raise TypeError(f"spawn takes an async function and its arguments, not {body!r}")
+    if label is None:
+        label = getattr(body, "__qualname__", None) or repr(body)
+    process = node.new_process(body, args, label, parent)
+    try:
+        if mailbox is not None:
+            process.bound_mailbox(
+                BoundedMailbox(mailbox.limit, mailbox.overflow, process.overflowed)
+            )
+        if name is not None:
+            node.names.register(name, process, process.pid)
+        if linked:
+            signals.link(parent, process, process.pid)
+    except BaseException:
+        node.forget(process)
+        raise
+    node.launch(process)
+    return process
+
+
+# -- who and where ----------------------------------------------------------------------------------
+
+
+def self_pid() -> Pid:
+    """Return the pid of the running process.
+
+    In a task of a nursery within a process it is that process. Raises `NotAProcess` where there
+    is none.
+    """
+    return current_process().pid
+
+
+def current_node() -> Node:
+    """Return the node of the running process."""
+    return current_process().node
+
+
+def is_alive(pid: Pid) -> bool:
+    """Tell whether a process is alive; False from the moment that it is told to exit."""
+    process = pid._process
+    return process is not None and process.status == "running"
+
+
+def register(name: str, pid: Pid | None = None) -> None:
+    """Give a process, by default this one, a name.
+
+    Raises `NameTaken`, `AlreadyNamed` (a process has one name at most), or `NoProcess` if it is dead.
+    """
+    node = current_process().node
+    target = self_pid() if pid is None else pid
+    node.names.register(name, target._process, target)
+
+
+def unregister(name: str) -> None:
+    """Take a name from whoever has it; raises `NotRegistered` if nobody has."""
+    current_process().node.names.unregister(name)
+
+
+def whereis(name: str) -> Pid | None:
+    """Return the pid of the process that has this name, or None."""
+    process = current_process().node.names.find(name)
+    return None if process is None else process.pid
+
+
+def registered() -> list[str]:
+    """Return all registered names, oldest first."""
+    return current_process().node.names.all()
+
+
+# -- messages ---------------------------------------------------------------------------------------
+
+
+def send(to: Destination, message: object) -> None:
+    """Send a message to a process.
+
+    One to a pid that is dead is lost. Raises `NotRegistered` for a name that nobody has.
+    """
+    if type(to) is Pid:
+        process = to._process
+        if process is not None:
+            process.deliver(message)
+            return
+        here = running_process.get()
+        if here is not None and here.node.events.wants(Dropped):
+            here.node.events.emit(Dropped(to, message, "the receiver is dead"))
+        return
+    process = current_process().node.find_or_raise(to)
+    if process is not None:
+        process.deliver(message)
+
+
+@overload
+def receive() -> Coroutine[Any, Any, Any]: ...
+@overload
+def receive(kind: type[T], where: Callable[[T], bool] | None = None) -> Coroutine[Any, Any, T]: ...
+def receive(
+    kind: type[Any] = object, where: Callable[[Any], bool] | None = None
+) -> Coroutine[Any, Any, Any]:
+    """Take the first message from the mailbox; wait until there is one.
+
+    With `kind`, the first that is an instance of it, and with `where` the first of these for which
+    `where(message)` is true; the others stay where they are, in order. One task of a process
+    at a time may receive. For a time-out, put trio's around it: `with trio.move_on_after(1): …`.
+    """
+    return current_process().mailbox.get(kind, where)
+
+
+@overload
+def receive_nowait() -> Any: ...
+@overload
+def receive_nowait(kind: type[T], where: Callable[[T], bool] | None = None) -> T: ...
+def receive_nowait(kind: type[Any] = object, where: Callable[[Any], bool] | None = None) -> Any:
+    """Like `receive`, but raise `trio.WouldBlock` if there is no such message now."""
+    return current_process().mailbox.get_nowait(kind, where)
+
+
+async def call(to: Destination, request: object) -> Any:
+    """Ask a process something and wait for the answer.
+
+    The process finds a `Call` in its mailbox, and answers with `reply`. Raises `CallFailed` with its
+    exit reason if it is dead (`"noproc"`), or dies before it has answered, and with a `CallCycle` if
+    it waits for the caller itself. May be used by any task of the program, not only by processes.
+    """
+    caller = running_process.get()
+    if type(to) is Pid:
+        return await call_process(to, to._process, request, caller)
+    node = current_process().node
+    return await call_process(to, node.find(to), request, caller)
+
+
+def reply(to: Call, value: object) -> None:
+    """Answer a call. The first answer counts; to a caller who has given up, nothing happens."""
+    to.reply(value)
+
+
+# -- links, monitors, exit signals ------------------------------------------------------------------
+
+
+def link(to: Pid) -> None:
+    """Link this process with another: the end of either is a signal to the other.
+
+    To link twice, or with oneself, does nothing. If the other is dead: a process that traps exits
+    gets an `Exit` with `"noproc"`, in another `NoProcess` is raised.
+    """
+    signals.link(current_process(), to._process, to)
+
+
+def unlink(to: Pid) -> None:
+    """Take the link with another process away, if there is one.
+
+    No signal of it comes afterwards; an `Exit` that is in the mailbox already stays there.
+    """
+    signals.unlink(current_process(), to._process)
+
+
+def monitor(to: Pid | str) -> Ref:
+    """Have a `Down` sent to this process when another one ends; return the monitor's reference.
+
+    Each call makes a monitor of its own, which fires once, for every reason. Of a dead process, or
+    a name that nobody has, the `Down` comes at once, with `"noproc"`; a monitor by name is one of the
+    process that has the name now. A monitor of oneself never fires.
+    """
+    watcher = current_process()
+    node = watcher.node
+    ref = node.make_ref()
+    target = to._process if isinstance(to, Pid) else node.names.find(to)
+    signals.monitor(watcher, target, ref, to)
+    return ref
+
+
+def demonitor(ref: Ref, *, flush: bool = False) -> bool:
+    """Take a monitor of this process away; False if it has fired already.
+
+    With `flush`, its `Down` is removed if it is in the mailbox.
+    """
+    process = current_process()
+    was_active = signals.demonitor(process, ref)
+    if flush and not was_active:
+        process.mailbox.remove_if(lambda one: isinstance(one, Down) and one.ref is ref)
+    return was_active
+
+
+def exit(to: Pid, reason: Reason) -> None:
+    """Send an exit signal, as if a linked process had ended with `reason`.
+
+    `"kill"` ends the receiver whatever it does, with the reason `"killed"`; `"normal"` ends nobody
+    but oneself; a process that traps exits gets any other as an `Exit` message. One to the dead is
+    lost. If the signal ends this very process, this function does not return: it raises
+    `ProcessExit`. To end oneself in any case: `raise ProcessExit(reason)`.
+    """
+    sender = current_process()
+    signals.signal(to._process, sender.pid, reason)
+    if to is sender.pid and sender.status == "exiting":
+        raise ProcessExit(sender.exit_reason)
+
+
+async def wait_exit(pid: Pid) -> Reason:
+    """Wait until a process is dead, its clean-up included; return its exit reason.
+
+    `"noproc"` if it was dead before. The process is not asked to end, and the caller need not
+    be one: this is the monitor of a task.
+    """
+    process = pid._process
+    if process is None:
+        await trio.lowlevel.checkpoint()
+        return NOPROC
+    return await wait_until_dead(process)
+
+
+def trap_exit(on: bool = True) -> bool:
+    """Have exit signals come as `Exit` messages from now on, or not; return what it was before."""
+    process = current_process()
+    before, process.traps = process.traps, on
+    return before
+
+
+# -- timers -----------------------------------------------------------------------------------------
+
+
+def send_after(delay: float, to: Destination, message: object) -> Ref:
+    """Send a message in `delay` seconds; return the timer's reference.
+
+    The timer outlives the process that started it. One to a pid ends with that process; one to
+    a name looks it up when it fires, and does nothing if nobody has it then.
+    """
+    return _start_timer(delay, to, lambda _: message)
+
+
+def start_timer(delay: float, to: Destination, message: object) -> Ref:
+    """Like `send_after`, but what is sent is `Timeout(ref, message)`."""
+    return _start_timer(delay, to, lambda ref: Timeout(ref, message))
+
+
+def send_interval(interval: float, to: Destination, message: object) -> Ref:
+    """Send a message every `interval` seconds, the first one after `interval`, until cancelled.
+
+    An interval to a pid ends with that process.
+    """
+    if not interval > 0 or math.isinf(interval):
+        raise ValueError(f"an interval is a positive number of seconds, not {interval!r}")
+    return _start_timer(interval, to, lambda _: message, interval)
+
+
+def exit_after(delay: float, to: Pid, reason: Reason) -> Ref:
+    """Send an exit signal in `delay` seconds."""
+    node, sender = current_process().node, self_pid()
+    ref = node.make_ref()
+    _attach(ref, to._process)
+    node.timers.start(
+        ref,
+        delay,
+        lambda: signals.signal(to._process, sender, reason),
+        forget=_forget_of(to._process),
+    )
+    return ref
+
+
+def cancel_timer(ref: Ref) -> float | None:
+    """Stop a timer; return the seconds it had left, or None if it has fired or is unknown.
+
+    That it has fired does not mean that its message has been received.
+    """
+    return current_process().node.timers.cancel(ref)
+
+
+def read_timer(ref: Ref) -> float | None:
+    """Return the seconds that a timer has left, or None if it has fired or is unknown."""
+    return current_process().node.timers.left(ref)
+
+
+def _start_timer(
+    delay: float,
+    to: Destination,
+    message: Callable[[Ref], object],
+    interval: float | None = None,
+) -> Ref:
+    node = current_process().node
+    ref = node.make_ref()
+
+    def fire() -> None:
+        target = node.find(to)
+        if target is not None:
+            target.deliver(message(ref))
+
+    target = to._process if isinstance(to, Pid) else None
+    if isinstance(to, Pid) and target is None:
+        return ref
+    _attach(ref, target)
+    node.timers.start(ref, delay, fire, interval=interval, forget=_forget_of(target))
+    return ref
+
+
+def _attach(ref: Ref, target: Process | None) -> None:
+    if target is not None:
+        if target.timers is None:
+            target.timers = {}
+        target.timers[ref] = None
+
+
+def _forget_of(target: Process | None) -> Callable[[Ref], None] | None:
+    if target is None:
+        return None
+
+    def forget(ref: Ref) -> None:
+        if target.timers is not None:
+            target.timers.pop(ref, None)
+
+    return forget

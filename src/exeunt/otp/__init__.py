@@ -1,0 +1,1 @@
+"""What OTP gives: servers, supervisors and the watcher, on top of the kernel's processes."""

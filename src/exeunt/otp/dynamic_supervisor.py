@@ -1,0 +1,182 @@
+"""DynamicSupervisor: a supervisor for children that come and go, any number of them.
+
+It starts with none; `start_child` adds one. Children have no ids and no order: each is restarted by
+itself, and all are shut down side by side. It is the place for one process per connection, per
+room, per game.
+
+The rules are those of Elixir's `DynamicSupervisor`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import trio
+
+from exeunt.kernel.errors import StartError, StartFailed
+from exeunt.kernel.exits import SHUTDOWN, Exit, Reason
+from exeunt.kernel.ids import Pid
+from exeunt.kernel.primitives import is_alive, self_pid, send, trap_exit, unlink
+from exeunt.kernel.process import Process
+from exeunt.otp.children import (
+    ChildCount,
+    ChildInfo,
+    finish_child,
+    shut_down_child,
+    start_child,
+    take_exits,
+)
+from exeunt.otp.genserver import GenServer, on_call
+from exeunt.otp.reports import report, report_progress
+from exeunt.otp.results import CastResult, InitResult, Refuse, Stop
+from exeunt.otp.strategy import Intensity, is_reported, is_restarted
+from exeunt.otp.supervision import ChildSpec, check_child, check_flags
+from exeunt.otp.supervisor import ChildError
+
+
+class MaxChildren(StartError):
+    """A dynamic supervisor has as many children as it may have."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return f"the supervisor has {self.limit} children already, which is its max_children"
+
+
+@dataclass(frozen=True, slots=True)
+class _TryAgain:
+    ticket: int
+
+
+class DynamicSupervisor(GenServer):
+    """Starts children on demand and restarts each by itself."""
+
+    _shutdown: ClassVar[float | None] = float("inf")
+
+    async def init(
+        self,
+        *,
+        max_restarts: int = 3,
+        max_seconds: float = 5.0,
+        max_children: int | None = None,
+    ) -> InitResult:
+        """Start without children. At most `max_children`, those being restarted included."""
+        check_flags("one_for_one", max_restarts, max_seconds, "never")
+        if max_children is not None and max_children < 0:
+            raise ValueError(f"max_children is a number from 0 up, or None, not {max_children!r}")
+        trap_exit()
+        self._max_children = max_children
+        self._intensity = Intensity(max_restarts, max_seconds)
+        self._children: dict[Pid, ChildSpec] = {}
+        # Children whose restart has failed, until it is tried again.
+        self._restarting: dict[int, ChildSpec] = {}
+        self._tickets = 0
+        return None
+
+    @on_call
+    async def start_child(self, spec: ChildSpec) -> Pid | None | Refuse:
+        """Start a child; return its pid, or None if it asked not to be started.
+
+        Raises `MaxChildren`, or `StartFailed` with the reason. The id of the specification is not
+        looked at.
+        """
+        try:
+            check_child(spec, "never")
+        except ValueError as error:
+            return Refuse(error)
+        limit = self._max_children
+        if limit is not None and len(self._children) + len(self._restarting) >= limit:
+            return Refuse(MaxChildren(limit))
+        try:
+            pid = await start_child(spec)
+        except StartFailed as error:
+            return Refuse(error)
+        if pid is not None:
+            self._set_running(spec, pid)
+        return pid
+
+    @on_call
+    async def terminate_child(self, pid: Pid) -> None | Refuse:
+        """Shut a child down and forget it; raises `ChildError("not_found")`."""
+        spec = self._children.pop(pid, None)
+        if spec is None:
+            return Refuse(ChildError(pid, "not_found"))
+        await shut_down_child(self._process, spec, pid)
+        return None
+
+    @on_call
+    async def which_children(self) -> list[ChildInfo]:
+        """Return the children, oldest first; they have no ids."""
+        infos = [ChildInfo(None, pid, spec.type) for pid, spec in self._children.items()]
+        infos += [ChildInfo(None, "restarting", spec.type) for spec in self._restarting.values()]
+        return infos
+
+    @on_call
+    async def count_children(self) -> ChildCount:
+        """Count the children."""
+        specs = [*self._children.values(), *self._restarting.values()]
+        supervisors = sum(spec.type == "supervisor" for spec in specs)
+        return ChildCount(
+            specs=len(specs),
+            active=sum(is_alive(pid) for pid in self._children),
+            supervisors=supervisors,
+            workers=len(specs) - supervisors,
+        )
+
+    async def handle_info(self, message: Any) -> CastResult:
+        """Deal with the end of a child, or with a restart that is to be tried again."""
+        match message:
+            case Exit(pid, reason):
+                spec = self._children.pop(pid, None)
+                return None if spec is None else await self._has_ended(spec, pid, reason)
+            case _TryAgain(ticket):
+                spec = self._restarting.pop(ticket, None)
+                return None if spec is None else await self._restart(spec)
+            case _:
+                return await super().handle_info(message)
+
+    async def terminate(self, reason: Reason) -> None:
+        """Shut all children down side by side, each with its own budget."""
+        children, self._children = self._children, {}
+        self._restarting.clear()
+        ended = take_exits(self._process, children.__contains__)
+        for pid in children:
+            unlink(pid)
+        async with trio.open_nursery() as nursery:
+            for pid, spec in children.items():
+                nursery.start_soon(finish_child, self._process, spec, pid, ended)
+
+    @property
+    def _process(self) -> Process:
+        return self._loop.process
+
+    def _set_running(self, spec: ChildSpec, pid: Pid) -> None:
+        self._children[pid] = spec
+        report_progress(self._process, spec.id, pid)
+
+    async def _has_ended(self, spec: ChildSpec, pid: Pid, reason: Reason) -> CastResult:
+        if is_reported(spec.restart, reason):
+            report(self._process, "child_terminated", spec.id, pid, reason)
+        if is_restarted(spec.restart, reason):
+            return await self._restart(spec)
+        return None
+
+    async def _restart(self, spec: ChildSpec) -> CastResult:
+        if not self._intensity.allows(trio.current_time()):
+            limit = "reached_max_restart_intensity"
+            report(self._process, "shutdown", spec.id, None, limit)
+            return Stop(SHUTDOWN)
+        try:
+            pid = await start_child(spec)
+        except StartFailed as error:
+            report(self._process, "start_error", spec.id, None, error.reason)
+            self._tickets += 1
+            self._restarting[self._tickets] = spec
+            send(self_pid(), _TryAgain(self._tickets))
+            return None
+        if pid is not None:
+            self._set_running(spec, pid)
+        return None

@@ -1,0 +1,363 @@
+"""GenServer: a process that keeps state and answers requests, one at a time.
+
+A server is a class. Its state is in the attributes of `self`, which no other process touches; what
+others may ask of it are its `@on_call` methods, which answer, and its `@on_cast` methods, which do
+not. Each has two faces: called on the class with a server, it is the request; called on `self`, it
+is the plain method.
+
+    class Counter(GenServer):
+        async def init(self, start: int = 0) -> None:
+            self.count = start
+
+        @on_call
+        async def add(self, amount: int) -> int:
+            self.count += amount
+            return self.count
+
+    counter = await Counter.start_link(40)
+    assert await Counter.add(counter, 2) == 42
+
+`handle_call`, `handle_cast` and `handle_info` are for messages that one would rather take apart with
+`match`. A callback that raises ends the server: `terminate` runs, the crash is logged, and everyone
+who waits for an answer, is linked to it, or monitors it, hears of it.
+
+The rules are those of OTP's `gen_server`; `exeunt.otp.results` lists what callbacks may return.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
+
+import trio
+
+from exeunt.kernel.calls import Call
+from exeunt.kernel.errors import (
+    AlreadyStarted,
+    CallFailed,
+    NameTaken,
+    StartFailed,
+    StartIgnored,
+)
+from exeunt.kernel.exits import KILL, NORMAL, Exit, Reason
+from exeunt.kernel.ids import Pid
+from exeunt.kernel.names import Destination, Name
+from exeunt.kernel.primitives import call, send, spawn_process, unlink
+from exeunt.kernel.primitives import exit as exit_signal
+from exeunt.kernel.process import current_process
+from exeunt.otp.callbacks import refuse_misspelt
+from exeunt.otp.results import CallResult, CastResult, InitResult, NoReply, Refuse, Reply, Stop
+from exeunt.otp.results import UnexpectedRequest as UnexpectedRequest
+from exeunt.otp.server_loop import Cast, MethodRequest, ServerLoop, StopRequest
+from exeunt.otp.supervision import ChildSpec
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+logger = logging.getLogger("exeunt")
+
+CALLBACKS = (
+    "init",
+    "handle_call",
+    "handle_cast",
+    "handle_info",
+    "handle_continue",
+    "terminate",
+)
+
+
+class HasInit(Protocol[P]):
+    """A class of servers whose `init` takes these arguments."""
+
+    def init(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, InitResult]:
+        """Initialise the server."""
+        ...
+
+
+class GenServer:
+    """The base of all servers: override what you need. State goes into attributes of `self`."""
+
+    __slots__ = ("__dict__", "__weakref__", "_loop")
+
+    _loop: ServerLoop
+
+    # A supervisor is given all the time it needs to end its children.
+    _shutdown: ClassVar[float | None] = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        refuse_misspelt(cls, CALLBACKS)
+
+    # -- starting -------------------------------------------------------------------------------
+
+    @classmethod
+    async def start_link(cls: type[HasInit[P]], *args: P.args, **kwargs: P.kwargs) -> Pid:
+        """Start a server linked to this process; return its pid when its `init` is done.
+
+        The arguments are those of `init`. Raises `StartFailed` with the reason if init does not end
+        well, `StartIgnored` if it returned `Ignore()`. The link is an ordinary one: if init fails,
+        the starter dies of it, unless it traps exits. If the starter is cancelled meanwhile, the
+        new process is killed.
+        """
+        return await start_server(cls, args, kwargs, name=None, linked=True)
+
+    @classmethod
+    async def start(cls: type[HasInit[P]], *args: P.args, **kwargs: P.kwargs) -> Pid:
+        """Like `start_link`, without a link: the server has no parent."""
+        return await start_server(cls, args, kwargs, name=None, linked=False)
+
+    @classmethod
+    def child(cls: type[HasInit[P]], *args: P.args, **kwargs: P.kwargs) -> ChildSpec:
+        """Return the specification of this server as a supervisor's child, started with these."""
+        return child_of_server(cls, args, kwargs, name=None)
+
+    @classmethod
+    def named(cls: type[HasInit[P]], name: Name) -> Named[P]:
+        """Choose a name for the server: `Counter.named("hits").start_link(0)`.
+
+        The name is registered before `init` runs. Starting raises `AlreadyStarted` if it is taken.
+        """
+        return Named(cls, name)
+
+    # -- callbacks ------------------------------------------------------------------------------
+
+    async def init(self, *args: Any, **kwargs: Any) -> InitResult:
+        """Initialise the state. The starter waits for it."""
+        return None
+
+    async def handle_call(self, request: Any, caller: Call) -> CallResult:
+        """Answer a request of `call` that is no `@on_call` method."""
+        raise UnexpectedRequest(
+            f"{type(self).__name__} was called with {request!r}, but has no handle_call"
+        )
+
+    async def handle_cast(self, request: Any) -> CastResult:
+        """Take a request of `cast` that is no `@on_cast` method."""
+        raise UnexpectedRequest(
+            f"{type(self).__name__} was cast {request!r}, but has no handle_cast"
+        )
+
+    async def handle_info(self, message: Any) -> CastResult:
+        """Take any other message: plain ones, `Exit`, `Down`, those of timers, `"timeout"`."""
+        logger.error("%s got a message that it has no handle_info for: %r", self._loop, message)
+        return None
+
+    async def handle_continue(self, argument: Any) -> CastResult:
+        """Go on after a callback that returned `Continue(argument)`."""
+        raise UnexpectedRequest(
+            f"{type(self).__name__} continues with {argument!r}, but has no handle_continue"
+        )
+
+    async def terminate(self, reason: Reason) -> object:
+        """Clean up before the end.
+
+        Called when a callback stops, raises, or returns something it must not, on `stop`, and on
+        the exit of the parent if the server traps exits. Not called when a signal that it does not
+        trap, or a kill, ends it.
+        """
+        return None
+
+    # -- for callbacks --------------------------------------------------------------------------
+
+    @property
+    def pid(self) -> Pid:
+        """The server's own pid."""
+        return self._loop.process.pid
+
+    @property
+    def caller(self) -> Call:
+        """The call being handled: keep it, return `NoReply()`, and `reply` to it later."""
+        handling = self._loop.process.handling
+        if handling is None:
+            raise RuntimeError("no call is being handled: `caller` is for callbacks of a call")
+        return handling
+
+
+class Named(Generic[P]):
+    """A class of servers with a name chosen: what `GenServer.named` returns."""
+
+    def __init__(self, server: type[HasInit[P]], name: Name) -> None:
+        self._server = server
+        self._name = name
+
+    async def start_link(self, *args: P.args, **kwargs: P.kwargs) -> Pid:
+        """Start the server under its name, linked to this process."""
+        return await start_server(self._server, args, kwargs, name=self._name, linked=True)
+
+    async def start(self, *args: P.args, **kwargs: P.kwargs) -> Pid:
+        """Start the server under its name, without a link."""
+        return await start_server(self._server, args, kwargs, name=self._name, linked=False)
+
+    def child(self, *args: P.args, **kwargs: P.kwargs) -> ChildSpec:
+        """Return the specification of the named server as a supervisor's child."""
+        return child_of_server(self._server, args, kwargs, name=self._name)
+
+
+class on_call(Generic[P, R]):  # noqa: N801 - a decorator
+    """Make a method a request that is answered.
+
+    `Class.method(server, …)` sends the request and waits for the reply; `self.method(…)` is the
+    method itself. The method may return `NoReply()`, `Refuse(error)`, `Stop(…)` or `Reply(…)` instead
+    of its reply; annotate that as `-> int | NoReply`, and callers still see an int.
+    """
+
+    def __init__(
+        self,
+        method: Callable[
+            Concatenate[Any, P], Coroutine[Any, Any, R | Reply[R] | NoReply | Refuse | Stop]
+        ],
+    ) -> None:
+        self._method = method
+        self.__doc__ = method.__doc__
+        self.__wrapped__ = method
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(
+        self, instance: None, owner: type[Any]
+    ) -> Callable[Concatenate[Destination, P], Coroutine[Any, Any, R]]: ...
+    @overload
+    def __get__(
+        self, instance: object, owner: type[Any]
+    ) -> Callable[P, Coroutine[Any, Any, R]]: ...
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        if instance is None:
+            return partial(self._request, owner)
+        return self._method.__get__(instance, owner)
+
+    def _request(
+        self, owner: type, server: Destination, *args: Any, **kwargs: Any
+    ) -> Coroutine[Any, Any, Any]:
+        return call(server, MethodRequest(owner, self._name, args, kwargs))
+
+
+class on_cast(Generic[P]):  # noqa: N801 - a decorator
+    """Make a method a request that is not answered.
+
+    `Class.method(server, …)` sends the request, and returns at once, whether the server lives or
+    not; `self.method(…)` is the method itself.
+    """
+
+    def __init__(
+        self, method: Callable[Concatenate[Any, P], Coroutine[Any, Any, CastResult]]
+    ) -> None:
+        self._method = method
+        self.__doc__ = method.__doc__
+        self.__wrapped__ = method
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(
+        self, instance: None, owner: type[Any]
+    ) -> Callable[Concatenate[Destination, P], None]: ...
+    @overload
+    def __get__(
+        self, instance: object, owner: type[Any]
+    ) -> Callable[P, Coroutine[Any, Any, CastResult]]: ...
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        if instance is None:
+            return partial(self._request, owner)
+        return self._method.__get__(instance, owner)
+
+    def _request(self, owner: type, server: Destination, *args: Any, **kwargs: Any) -> None:
+        cast_to(server, MethodRequest(owner, self._name, args, kwargs))
+
+
+def cast_to(server: Destination, request: object) -> None:
+    """Send a request for `handle_cast`. Never fails: not for the dead, not for a name nobody has."""
+    process = current_process().node.find(server)
+    if process is not None:
+        process.deliver(Cast(request))
+
+
+async def stop(server: Destination, reason: Reason = NORMAL) -> None:
+    """Ask a server to stop, and wait for its end.
+
+    The request is served in its turn, and by a suspended server too; `terminate` runs. Raises
+    `CallFailed` if the server ended with another reason, or was dead (`"noproc"`).
+    """
+    try:
+        await call(server, StopRequest(reason))
+    except CallFailed as ended:
+        if ended.reason is not reason and ended.reason != reason:
+            raise
+
+
+def child_of_server(
+    server: Callable[[], Any], args: tuple[Any, ...], kwargs: dict[str, Any], *, name: Name | None
+) -> ChildSpec:
+    """Return the specification of a server as a child."""
+    kind = cast("type[GenServer]", server)
+    return ChildSpec(
+        id=name if isinstance(name, str) else kind.__name__,
+        start=partial(start_server, server, args, kwargs, name=name, linked=True),
+        type="worker" if kind._shutdown is None else "supervisor",
+    )
+
+
+async def start_server(
+    server: Callable[[], Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    *,
+    name: Name | None,
+    linked: bool,
+) -> Pid:
+    """Start a server and wait for its `init`; what all ways to start one come down to."""
+    parent = current_process()
+    kind = cast("type[GenServer]", server)
+    label = kind.__qualname__
+    loop = ServerLoop(kind(), parent.pid if linked else None)
+    starting = Call(None, parent.pid, label)
+    try:
+        process = spawn_process(
+            loop.run,
+            (starting, args, kwargs),
+            name=name if isinstance(name, str) else None,
+            linked=linked,
+            label=label,
+        )
+    except NameTaken as taken:
+        await trio.lowlevel.checkpoint()
+        raise AlreadyStarted(name, taken.pid) from None
+    process.shutdown = kind._shutdown
+    loop.process = process
+    if name is not None and not isinstance(name, str) and not name.register(process.pid):
+        unlink(process.pid)
+        exit_signal(process.pid, KILL)
+        await trio.lowlevel.checkpoint()
+        raise AlreadyStarted(name, name.whereis() or process.pid)
+    starting.attach(process)
+    starting.was_taken = True
+    try:
+        await starting.wait()
+    except CallFailed as failed:
+        # OTP: as since 26, a starter that traps exits gets the error and not the Exit as well.
+        parent.mailbox.remove_if(lambda one: isinstance(one, Exit) and one.pid is process.pid)
+        if loop.was_ignored:
+            raise StartIgnored(label) from None
+        raise StartFailed(label, failed.reason) from failed.__cause__
+    except trio.Cancelled:
+        if linked:
+            unlink(process.pid)
+        exit_signal(process.pid, KILL)
+        raise
+    return process.pid
+
+
+__all__ = [
+    "GenServer",
+    "Named",
+    "cast_to",
+    "on_call",
+    "on_cast",
+    "send",
+    "start_server",
+    "stop",
+]

@@ -1,0 +1,66 @@
+"""What supervisors tell of themselves, as events."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import ClassVar, Literal, TypeAlias
+
+from exeunt.kernel.events import Event, logged
+from exeunt.kernel.exits import Reason
+from exeunt.kernel.ids import Pid
+from exeunt.kernel.process import Process
+
+Context: TypeAlias = Literal["child_terminated", "start_error", "shutdown_error", "shutdown"]
+"""A child has ended by itself; it did not start; it did not shut down as told; the supervisor
+itself gives up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress(Event):
+    """A supervisor has started a child."""
+
+    supervisor: Pid
+    id: object
+    pid: Pid
+
+
+@logged
+@dataclass(frozen=True, slots=True)
+class SupervisorReport(Event):
+    """Something went wrong with a child."""
+
+    supervisor: Pid
+    name: str | None
+    context: Context
+    id: object
+    pid: Pid | None
+    reason: Reason
+
+    level: ClassVar[int] = logging.WARNING
+
+    def __str__(self) -> str:
+        who = f"{self.supervisor} {self.name!r}" if self.name else f"{self.supervisor}"
+        child = f"child {self.id!r}" if self.pid is None else f"child {self.id!r} {self.pid}"
+        match self.context:
+            case "child_terminated":
+                return f"supervisor {who}: {child} ended: {self.reason}"
+            case "start_error":
+                return f"supervisor {who}: {child} could not be started: {self.reason}"
+            case "shutdown_error":
+                return f"supervisor {who}: {child} did not shut down in order: {self.reason}"
+            case "shutdown":
+                return f"supervisor {who} gives up because of {child}: {self.reason}"
+
+
+def report(process: Process, context: Context, id: object, pid: Pid | None, reason: Reason) -> None:
+    """Emit a report of the supervisor `process`."""
+    events = process.node.events
+    if events.wants(SupervisorReport):
+        events.emit(SupervisorReport(process.pid, process.name, context, id, pid, reason))
+
+
+def report_progress(process: Process, id: object, pid: Pid) -> None:
+    """Tell that the supervisor `process` has started a child."""
+    if process.node.events.wants(Progress):
+        process.node.events.emit(Progress(process.pid, id, pid))

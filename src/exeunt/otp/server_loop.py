@@ -1,0 +1,343 @@
+"""The loop in which a GenServer lives: takes a message, runs a callback, does what it returned.
+
+It follows OTP's `gen_server` clause by clause: continue before any message, time-outs, system
+messages, the parent's exit, `terminate`, and what is answered when. The class with the callbacks,
+and all that a user sees, is in `exeunt.otp.genserver`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from exeunt.kernel.calls import Call
+from exeunt.kernel.exits import Crash, Exit, ProcessExit, Reason
+from exeunt.kernel.ids import Pid
+from exeunt.kernel.process import Process, reason_of
+from exeunt.otp.results import (
+    NOTHING,
+    BadReturnValue,
+    Continue,
+    Ignore,
+    Next,
+    NoReply,
+    Refuse,
+    Reply,
+    Stop,
+    TimeoutAfter,
+)
+
+if TYPE_CHECKING:
+    from exeunt.otp.genserver import GenServer
+
+
+class MethodRequest:
+    """A request to run a decorated method, within a `Call` or a `Cast`."""
+
+    __slots__ = ("args", "kwargs", "name", "owner")
+
+    def __init__(
+        self, owner: type, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        self.owner = owner
+        self.name = name
+        self.args = args
+        self.kwargs = kwargs
+
+    def __repr__(self) -> str:
+        shown = [repr(one) for one in self.args]
+        shown += [f"{key}={value!r}" for key, value in self.kwargs.items()]
+        return f"{self.owner.__name__}.{self.name}({', '.join(shown)})"
+
+
+class Cast:
+    """A request that is not answered."""
+
+    __slots__ = ("request",)
+
+    def __init__(self, request: object) -> None:
+        self.request = request
+
+    def __repr__(self) -> str:
+        return f"Cast({self.request!r})"
+
+
+class SystemRequest:
+    """A request to the loop itself, as those of OTP's `sys`; served also while suspended."""
+
+    __slots__ = ()
+
+
+class StopRequest(SystemRequest):
+    """End, for this reason."""
+
+    __slots__ = ("reason",)
+
+    def __init__(self, reason: Reason) -> None:
+        self.reason = reason
+
+    def __repr__(self) -> str:
+        return f"stop({self.reason!r})"
+
+
+class Suspend(SystemRequest):
+    """Handle no messages until `Resume`."""
+
+    __slots__ = ()
+
+
+class Resume(SystemRequest):
+    """Handle messages again."""
+
+    __slots__ = ()
+
+
+class GetState(SystemRequest):
+    """Return the state."""
+
+    __slots__ = ()
+
+
+class ReplaceState(SystemRequest):
+    """Put what `change` makes of the state in its place, and return it."""
+
+    __slots__ = ("change",)
+
+    def __init__(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        self.change = change
+
+
+class ServerLoop:
+    """The running side of one server."""
+
+    __slots__ = (
+        "is_suspended",
+        "last_message",
+        "parent",
+        "process",
+        "server",
+        "was_ignored",
+    )
+
+    process: Process
+
+    def __init__(self, server: GenServer, parent: Pid | None) -> None:
+        self.server = server
+        self.parent = parent
+        self.is_suspended = False
+        self.was_ignored = False
+        self.last_message: object = NOTHING
+        server._loop = self
+
+    def __repr__(self) -> str:
+        name = f" {self.process.name!r}" if self.process.name else ""
+        return f"{self.process.pid}{name} ({type(self.server).__qualname__})"
+
+    # -- its life -------------------------------------------------------------------------------
+
+    async def run(
+        self, starting: Call, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Initialise, serve, terminate: the whole body of the process."""
+        process = self.process
+        process.describe = self._describe
+        result = await self.server.init(*args, **kwargs)
+        then: Next = None
+        if isinstance(result, Ignore):
+            self.was_ignored = True
+            return
+        if isinstance(result, Stop):
+            raise ProcessExit(result.reason)
+        if result is not None:
+            if not isinstance(result, (Continue, TimeoutAfter)):
+                raise BadReturnValue(
+                    f"{type(self.server).__name__}.init",
+                    result,
+                    "None, Continue(…), TimeoutAfter(…), Ignore() or Stop(reason)",
+                )
+            then = result
+        starting.reply(None)
+        # The arguments may be large and are not needed any more.
+        del starting, args, kwargs, result
+        pending: Call | None = None
+        answer: object = NOTHING
+        try:
+            pending, answer, reason = await self._serve(then)
+        except BaseException as error:
+            if process.status != "running" or isinstance(error, trio.Cancelled):
+                # Ended by a signal that it does not trap, or by the node's last resort.
+                raise
+            reason = reason_of(error)
+        process.handling = None
+        await self._terminate(reason)
+        if pending is not None and answer is not NOTHING:
+            pending.reply(answer)
+        raise ProcessExit(reason)
+
+    async def _terminate(self, reason: Reason) -> None:
+        try:
+            await self.server.terminate(reason)
+        except BaseException as error:
+            # OTP: the failure of terminate becomes the exit reason. What it failed over is its
+            # context.
+            if isinstance(reason, Crash) and error.__context__ is None:
+                error.__context__ = reason.exception
+            raise
+
+    async def _serve(self, then: Next) -> tuple[Call | None, object, Reason]:
+        """Take and handle messages until the server has to stop.
+
+        Returns the call that is to be answered then, if there is one, its answer, and the reason.
+        """
+        server, process, parent = self.server, self.process, self.parent
+        mailbox = process.mailbox
+        message: Any
+        while True:
+            if then is None and not self.is_suspended:
+                message = await mailbox.get(object)
+            elif isinstance(then, Continue):
+                self.last_message = then
+                result = await server.handle_continue(then.argument)
+                if isinstance(result, Stop):
+                    return None, NOTHING, result.reason
+                then = self._next("handle_continue", result)
+                continue
+            else:
+                message = await self._take(then)
+            kind = type(message)
+            if kind is Call:
+                request = message.request
+                if isinstance(request, SystemRequest):
+                    # OTP: does not cancel a time-out, but has it start anew.
+                    if isinstance(request, StopRequest):
+                        return None, NOTHING, request.reason
+                    self._serve_system(request, message)
+                    continue
+                self.last_message = message
+                process.handling = message
+                if type(request) is MethodRequest:
+                    method = self._method(request)
+                    if method is None:
+                        message.refuse(self._unknown(request))
+                        process.handling = None
+                        continue
+                    result = await method(*request.args, **request.kwargs)
+                    process.handling = None
+                    if type(result) not in _CALL_RESULTS:
+                        message.reply(result)
+                        then = None
+                        continue
+                else:
+                    result = await server.handle_call(request, message)
+                    process.handling = None
+                if isinstance(result, Reply):
+                    message.reply(result.value)
+                    then = self._next("handle_call", result.then)
+                elif isinstance(result, NoReply):
+                    then = self._next("handle_call", result.then)
+                elif isinstance(result, Refuse):
+                    message.refuse(result.error)
+                    then = self._next("handle_call", result.then)
+                elif isinstance(result, Stop):
+                    return message, result.reply, result.reason
+                else:
+                    raise BadReturnValue(
+                        f"{type(server).__name__}.handle_call",
+                        result,
+                        "Reply(value), NoReply(), Refuse(error) or Stop(reason)",
+                    )
+                continue
+            self.last_message = message
+            if kind is Cast:
+                request = message.request
+                if type(request) is MethodRequest and (method := self._method(request)):
+                    result = await method(*request.args, **request.kwargs)
+                    callback = request.name
+                else:
+                    result = await server.handle_cast(request)
+                    callback = "handle_cast"
+            elif kind is Exit and message.pid is parent:
+                return None, NOTHING, message.reason
+            else:
+                result = await server.handle_info(message)
+                callback = "handle_info"
+            if result is None:
+                then = None
+            elif isinstance(result, Stop):
+                return None, NOTHING, result.reason
+            else:
+                then = self._next(callback, result)
+
+    async def _take(self, then: Next) -> object:
+        """Take the next message, under a time-out or while suspended."""
+        mailbox = self.process.mailbox
+        if self.is_suspended:
+            return await mailbox.get(object, self._is_for_the_loop)
+        assert isinstance(then, TimeoutAfter)
+        try:
+            return mailbox.get_nowait(object)
+        except trio.WouldBlock:
+            pass
+        with trio.move_on_after(max(0.0, then.seconds)):
+            return await mailbox.get(object)
+        return "timeout"
+
+    def _is_for_the_loop(self, message: object) -> bool:
+        if isinstance(message, Call):
+            return isinstance(message.request, SystemRequest)
+        return isinstance(message, Exit) and message.pid is self.parent
+
+    # -- requests -------------------------------------------------------------------------------
+
+    def _method(self, request: MethodRequest) -> Callable[..., Any] | None:
+        if not isinstance(self.server, request.owner):
+            return None
+        method: Callable[..., Any] = getattr(self.server, request.name)
+        return method
+
+    def _unknown(self, request: MethodRequest) -> Exception:
+        return TypeError(f"{self} is no {request.owner.__name__}: it has no {request!r}")
+
+    def _next(self, callback: str, result: object) -> Next:
+        if result is None or isinstance(result, (Continue, TimeoutAfter)):
+            return result
+        raise BadReturnValue(
+            f"{type(self.server).__name__}.{callback}",
+            result,
+            "None, Continue(…), TimeoutAfter(…) or Stop(reason)",
+        )
+
+    def _serve_system(self, request: SystemRequest, asked: Call) -> None:
+        match request:
+            case Suspend():
+                self.is_suspended = True
+                asked.reply(None)
+            case Resume():
+                self.is_suspended = False
+                asked.reply(None)
+            case GetState():
+                asked.reply(dict(vars(self.server)))
+            case ReplaceState():
+                try:
+                    state = dict(request.change(dict(vars(self.server))))
+                except Exception as error:
+                    asked.refuse(error)
+                else:
+                    vars(self.server).clear()
+                    vars(self.server).update(state)
+                    asked.reply(dict(state))
+            case _:
+                asked.refuse(TypeError(f"unknown system request: {request!r}"))
+
+    def _describe(self) -> Mapping[str, object]:
+        details: dict[str, object] = {}
+        if self.last_message is not NOTHING:
+            details["last message"] = repr(self.last_message)
+        details["state"] = repr(vars(self.server))
+        return details
+
+
+_CALL_RESULTS = frozenset({Reply, NoReply, Refuse, Stop})
+

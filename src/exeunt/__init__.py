@@ -26,6 +26,7 @@ from exeunt.kernel.names import Destination, Name, Via
 from exeunt.kernel.node import Node, open_node, run
 from exeunt.kernel.primitives import (
     Bound,
+    ProcessInfo,
     call,
     cancel_timer,
     current_node,
@@ -35,6 +36,8 @@ from exeunt.kernel.primitives import (
     is_alive,
     link,
     monitor,
+    process_info,
+    processes,
     read_timer,
     receive,
     receive_nowait,
@@ -107,6 +110,7 @@ __all__ = [
     "NotRegistered",
     "Pid",
     "ProcessExit",
+    "ProcessInfo",
     "Reason",
     "Ref",
     "Refuse",
@@ -137,6 +141,8 @@ __all__ = [
     "on_call",
     "on_cast",
     "open_node",
+    "process_info",
+    "processes",
     "read_timer",
     "receive",
     "receive_nowait",

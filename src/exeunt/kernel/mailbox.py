@@ -123,20 +123,21 @@ class Mailbox:
                 self.withdrawn -= 1
             elif isinstance(message, kind) and (where is None or where(message)):
                 del messages[index]
-                if type(message) is Call:
-                    message.was_taken = True
+                self._is_taken(message)
                 return (message,)
             else:
                 index += 1
         self.scanned = index
         return None
 
-    def _is_taken(self, call: Call) -> bool:
-        if call.is_pending:
-            call.was_taken = True
-            return True
-        self.withdrawn -= 1
-        return False
+    def _is_taken(self, message: object) -> bool:
+        """Note that a message is taken; False for a call that nobody waits for any more."""
+        if type(message) is Call:
+            if not message.is_pending:
+                self.withdrawn -= 1
+                return False
+            message.was_taken = True
+        return True
 
     async def _park(self) -> None:
         def abort(_: RaiseCancelT) -> Abort:

@@ -53,8 +53,8 @@ class NameTable:
 
         Raises `NameTaken`, `AlreadyNamed`, or `NoProcess` if it is dead.
         """
-        if not isinstance(name, str) or not name:
-            raise ValueError(f"a process is registered under a non-empty string, not {name!r}")
+        if not name:
+            raise ValueError("a process is registered under a non-empty string")
         if process is None or process.status != "running":
             raise NoProcess(pid)
         holder = self._processes.get(name)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, TypeVar, TypeVarTuple, Unpack, overload
+from typing import Any, Literal, TypeVar, TypeVarTuple, Unpack, overload
 
 import trio
 
@@ -140,6 +140,66 @@ def is_alive(pid: Pid) -> bool:
     """Tell whether a process is alive; False from the moment that it is told to exit."""
     process = pid._process
     return process is not None and process.status == "running"
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessInfo:
+    """What is to be known of a living process.
+
+    `monitors` are what it monitors, each by its pid, or by the name that was given; `messages` are
+    those in its mailbox, in order.
+    """
+
+    pid: Pid
+    name: str | None
+    label: str
+    status: Literal["running", "waiting", "exiting"]
+    parent: Pid | None
+    traps_exits: bool
+    links: tuple[Pid, ...]
+    monitors: tuple[Pid | str, ...]
+    monitored_by: tuple[Pid, ...]
+    messages: tuple[object, ...]
+
+    @property
+    def message_queue_len(self) -> int:
+        """How many messages are in the mailbox."""
+        return len(self.messages)
+
+
+def process_info(pid: Pid) -> ProcessInfo | None:
+    """Look at a process; None if it is dead."""
+    process = pid._process
+    if process is None or process.status == "dead":
+        return None
+    mailbox = process.mailbox
+    status: Literal["running", "waiting", "exiting"] = "running"
+    if process.status == "exiting":
+        status = "exiting"
+    elif mailbox.receiver is not None:
+        status = "waiting"
+    return ProcessInfo(
+        pid=pid,
+        name=process.name,
+        label=process.label,
+        status=status,
+        parent=process.parent,
+        traps_exits=process.traps,
+        links=tuple(other.pid for other in process.links or ()),
+        monitors=tuple(
+            entry.shown if isinstance(entry.shown, str) else entry.target.pid
+            for entry in (process.monitors or {}).values()
+        ),
+        monitored_by=tuple(entry.watcher.pid for entry in (process.watchers or {}).values()),
+        messages=tuple(
+            one for one in mailbox.messages if not (isinstance(one, Call) and not one.is_pending)
+        ),
+    )
+
+
+def processes() -> list[Pid]:
+    """Return the pids of all living processes, oldest first."""
+    return [process.pid for process in current_process().node.processes.values()]
 
 
 def register(name: str, pid: Pid | None = None) -> None:

@@ -58,6 +58,7 @@ class Process(Peer):
         "describe",
         "exit_reason",
         "handling",
+        "is_reported",
         "label",
         "mailbox",
         "name",
@@ -100,6 +101,8 @@ class Process(Peer):
         # Called with the pid when the process is dead, before anybody hears of it: whoever keeps a
         # table of processes (a registry, a topic's subscribers) forgets it here.
         self.at_exit: dict[object, Callable[[Pid], None]] | None = None
+        # Whether somebody else tells of its end, so that it needs no crash report.
+        self.is_reported = False
         # What a behaviour adds to a crash report.
         self.describe: Callable[[], Mapping[str, object]] | None = None
         # How long the node waits for it when it closes, in seconds; None: the node's own budget.
@@ -166,13 +169,12 @@ class Process(Peer):
             outcome = error
         self.finish(outcome)
 
-    def finish(self, outcome: BaseException | None, *, reported: bool = False) -> None:
+    def finish(self, outcome: BaseException | None) -> None:
         """End the process: the one exit path, in one uninterrupted step.
 
         In this order: it is marked dead and leaves the tables, its name is free, those who keep
         lists of processes forget it, timers that would send to it are cancelled, the calls that
-        wait for it fail, those linked to it get their signal, its monitors fire. With `reported`,
-        somebody else tells of the outcome.
+        wait for it fail, those linked to it get their signal, its monitors fire.
         """
         node = self.node
         if self.status == "dead":
@@ -186,7 +188,7 @@ class Process(Peer):
                 own = KILLED
         was_signalled = self.status == "exiting"
         reason = self.exit_reason if was_signalled else own
-        report = None if reported else self._crash_report(own, was_signalled)
+        report = None if self.is_reported else self._crash_report(own, was_signalled)
         self.status = "dead"
         node.forget(self)
         if self.at_exit is not None:

@@ -52,8 +52,9 @@ def child(
 
     It counts as started as soon as it was spawned. `id` is by default the function's name.
     """
-    if inspect.iscoroutine(function):
-        function.close()
+    given: object = function
+    if inspect.iscoroutine(given):
+        given.close()
         raise TypeError("child() takes the function and its arguments, without calling it")
     name = getattr(function, "__name__", repr(function))
     return ChildSpec(id=name if id is None else id, start=partial(_spawn_linked, function, args))
@@ -69,7 +70,7 @@ async def start_child(spec: ChildSpec) -> Pid | None:
     Raises `StartFailed` with the reason, whatever went wrong.
     """
     try:
-        pid = await spec.start()
+        pid: object = await spec.start()
     except StartIgnored:
         return None
     except StartFailed:

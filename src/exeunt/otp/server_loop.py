@@ -194,6 +194,7 @@ class ServerLoop:
         server, process, parent = self.server, self.process, self.parent
         mailbox = process.mailbox
         message: Any
+        result: Any
         while True:
             if then is None and not self.is_suspended:
                 message = await mailbox.get(object)

@@ -112,7 +112,7 @@ def check_flags(
     """Raise ValueError if the options of a supervisor make no sense."""
     check_choice("strategy", strategy, Strategy)
     check_choice("auto_shutdown", auto_shutdown, AutoShutdown)
-    if isinstance(max_restarts, bool) or not isinstance(max_restarts, int) or max_restarts < 0:
+    if max_restarts < 0 or max_restarts != int(max_restarts):
         raise ValueError(f"max_restarts is a whole number from 0 up, not {max_restarts!r}")
     if not max_seconds > 0:
         raise ValueError(f"max_seconds is a positive number of seconds, not {max_seconds!r}")
@@ -133,7 +133,8 @@ def check_children(specs: Sequence[ChildSpec], auto_shutdown: AutoShutdown) -> N
 
 def check_child(spec: ChildSpec, auto_shutdown: AutoShutdown) -> None:
     """Raise `BadChildSpec` if a child does not fit its supervisor."""
-    if not isinstance(spec, ChildSpec):
+    given: object = spec
+    if not isinstance(given, ChildSpec):
         raise BadChildSpec(
             f"a child is given as a ChildSpec, from Server.child(…) or child(function, …), "
             f"not {spec!r}"

@@ -1,0 +1,248 @@
+"""The process that runs a channel: a GenServer around the user's class.
+
+It is started by the session of a connection, joins, and then takes the client's messages, the
+broadcasts that the class intercepts, and whatever else is sent to it. One clause for each
+situation on the wire; the rules are those of Phoenix.Channel.Server.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from exeunt.channels.channel import Channel, NotJoined, Reply
+from exeunt.channels.pubsub import Broadcast, Fastlane
+from exeunt.channels.wire import Message
+from exeunt.kernel.calls import Call
+from exeunt.kernel.exits import NOPROC, NORMAL, SHUTDOWN, Down, Reason, Shutdown, is_orderly, is_reason
+from exeunt.kernel.primitives import monitor
+from exeunt.otp.genserver import GenServer
+from exeunt.otp.results import (
+    NOTHING,
+    BadReturnValue,
+    CallResult,
+    CastResult,
+    Continue,
+    InitResult,
+    Stop,
+    TimeoutAfter,
+)
+from exeunt.otp.supervision import ChildSpec
+
+if TYPE_CHECKING:
+    from exeunt.channels.session import Entry, Session
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message of the client, to the channel."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """The client wants to leave the topic."""
+
+    ref: object
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionGone:
+    """The connection has ended, for this reason; sent ahead of the connection's own end."""
+
+    reason: Reason
+
+
+class _Join:
+    __slots__ = ("params", "ref")
+
+    def __init__(self, ref: object, params: Any) -> None:
+        self.ref = ref
+        self.params = params
+
+
+class ChannelServer(GenServer):
+    """Runs one join of one client on one topic."""
+
+    @staticmethod
+    def spec(kind: type[Channel], session: Session, entry: Entry, message: Message) -> ChildSpec:
+        """Return the child specification of a join: never restarted, since the client rejoins."""
+        spec = ChannelServer.child(kind, session, entry, message)
+        return spec.replace(restart="temporary", shutdown=kind.shutdown)
+
+    async def init(
+        self, kind: type[Channel], session: Session, entry: Entry, message: Message
+    ) -> InitResult:
+        """Be there; `join` comes next, so that a slow one keeps nobody waiting."""
+        self.session = session
+        self.entry = entry
+        self.topic = entry.topic
+        self.ref: object = None
+        self.join_ref = message.ref if message.join_ref is None else message.join_ref
+        self.is_joined = False
+        # Whether join has come to its end, so that the class may be told of the channel's end.
+        self._has_answered = False
+        entry.pid = self.pid
+        self._monitor = monitor(session.pid)
+        self.channel = kind()
+        self.channel._server = self
+        self.channel.assigns |= entry.assigns
+        return Continue(_Join(message.ref, message.payload))
+
+    def require_joined(self, what: str) -> None:
+        """Raise `NotJoined` unless the join has succeeded."""
+        if not self.is_joined:
+            raise NotJoined(
+                f"{what} is for a channel that has been joined: from join, send a message to "
+                "self.pid, and do it in handle_info"
+            )
+
+    # -- callbacks ------------------------------------------------------------------------------
+
+    async def handle_continue(self, argument: Any) -> CastResult:
+        """Join, at first; later whatever the class asked for."""
+        if isinstance(argument, _Join):
+            return await self._join(argument)
+        return self._result(await self.channel.handle_continue(argument))
+
+    async def handle_info(self, message: Any) -> CastResult:
+        """Take the client's messages, and all others."""
+        match message:
+            case Incoming(incoming):
+                return await self._handle_in(incoming)
+            case Broadcast(topic, event, payload) if (
+                topic == self.topic and event in self.channel.intercepts
+            ):
+                return self._result(await self.channel.handle_out(event, payload))
+            case Leave(ref):
+                self._reply(ref, Reply("ok"))
+                return self._stop(Shutdown("left"))
+            case ConnectionGone(reason):
+                return self._connection_gone(reason)
+            case Down(ref, _, reason) if ref is self._monitor:
+                return self._connection_gone(reason)
+            case _:
+                return self._result(await self.channel.handle_info(message))
+
+    async def handle_call(self, request: Any, caller: Call) -> CallResult:
+        """Pass a request on to the class."""
+        result = await self.channel.handle_call(request, caller)
+        if isinstance(result, Stop):
+            self._stop(result.reason)
+        return result
+
+    async def handle_cast(self, request: Any) -> CastResult:
+        """Pass a request on to the class."""
+        return self._result(await self.channel.handle_cast(request))
+
+    async def terminate(self, reason: Reason) -> None:
+        """Tell the class, unless its join did not come to an end."""
+        if self._has_answered:
+            await self.channel.terminate(reason)
+
+    def __repr__(self) -> str:
+        return f"{type(self.channel).__qualname__} {self.topic!r}"
+
+    # -- joining --------------------------------------------------------------------------------
+
+    async def _join(self, asked: _Join) -> CastResult:
+        session, entry, channel = self.session, self.entry, self.channel
+        before = dict(channel.assigns)
+        result: object = await channel.join(self.topic, asked.params)
+        if result is not None and not (
+            isinstance(result, Reply) and result.status in ("ok", "error")
+        ):
+            raise BadReturnValue(
+                f"{type(channel).__qualname__}.join", result, "None, Ok(…) or Error(…)"
+            )
+        response: Any = {} if result is None or result.response is None else result.response
+        if result is not None and result.status == "error":
+            # Phoenix: terminate then sees the socket as it was before the join.
+            channel.assigns = before
+            self._has_answered = True
+            session.join_refused(entry, response)
+            return Stop(SHUTDOWN)
+        reply = session.serializer.encode_reply(
+            entry.join_ref, asked.ref, self.topic, "ok", response
+        )
+        self.is_joined = self._has_answered = True
+        # The reply comes before all else of this join: nothing can be sent in between, since
+        # these two are one step.
+        session.transport.send(reply)
+        session.hub.subscribe(
+            self.topic,
+            fastlane=Fastlane(session.transport, session.serializer, channel.intercepts),
+        )
+        session.joined(entry)
+        return None
+
+    # -- messages -------------------------------------------------------------------------------
+
+    async def _handle_in(self, message: Message) -> CastResult:
+        event = message.event
+        if not isinstance(event, str):
+            raise TypeError(f"the client sent an event that is no string: {event!r}")
+        self.ref = message.ref
+        try:
+            result: object = await self.channel.handle_in(event, message.payload)
+            if result is None:
+                return None
+            if isinstance(result, Reply):
+                self._reply(message.ref, result)
+                return None
+            if isinstance(result, Stop):
+                if isinstance(result.reply, Reply):
+                    self._reply(message.ref, result.reply)
+                elif result.reply is not NOTHING:
+                    raise self._bad_return("handle_in", result)
+                return self._stop(result.reason)
+            if isinstance(result, TimeoutAfter):
+                return result
+            raise self._bad_return("handle_in", result)
+        finally:
+            self.ref = None
+            self.session.handled(self.entry)
+
+    def _reply(self, ref: object, answer: Reply) -> None:
+        status: object = answer.status
+        if not isinstance(status, str):
+            raise self._bad_return("handle_in", answer)
+        response = {} if answer.response is None else answer.response
+        session = self.session
+        session.transport.send(
+            session.serializer.encode_reply(self.join_ref, ref, self.topic, status, response)
+        )
+
+    def _bad_return(self, callback: str, result: object) -> BadReturnValue:
+        return BadReturnValue(
+            f"{type(self.channel).__qualname__}.{callback}",
+            result,
+            "None, Ok(…), Error(…), Reply(status, …) or Stop(reason)",
+        )
+
+    # -- ends -----------------------------------------------------------------------------------
+
+    def _result(self, result: Any) -> CastResult:
+        """Note that a callback returned `Stop`; pass every result on to the loop."""
+        return self._stop(result.reason) if isinstance(result, Stop) else result
+
+    def _stop(self, reason: Reason) -> Stop:
+        """Stop because a callback said so; in order, if the reason is an orderly one.
+
+        Only such an end is a phx_close to the client; every other one is a phx_error.
+        """
+        if is_orderly(reason):
+            self.session.channel_closed(self.entry)
+        return Stop(reason)
+
+    def _connection_gone(self, reason: Reason) -> Stop:
+        # The end of a connection is told by the connection, not by each of its channels.
+        self._loop.process.is_reported = True
+        if is_reason(reason, NOPROC):
+            # It had ended before this channel could monitor it.
+            reason = self.session.end_reason
+        return Stop(Shutdown("closed") if is_reason(reason, NORMAL) else reason)
+
+
+__all__ = ["ChannelServer", "ConnectionGone", "Incoming", "Leave"]

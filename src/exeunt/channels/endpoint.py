@@ -1,0 +1,167 @@
+"""Endpoint: the port, the connections and the channels of an application, as one supervised tree.
+
+    Endpoint.child({"/socket": UserSocket}, port=4000, pages=pages)
+
+It is a supervisor with three children, in this order: the channels, the connections, the listener. So
+when it stops, no connection is accepted any more, then every client is told that the server goes
+away (close code 1012) and its channels end with `Shutdown("draining")`, then what channels are left
+are shut down.
+"""
+
+from __future__ import annotations
+
+import socket as stdlib_socket
+from collections.abc import Mapping
+
+import trio
+
+from exeunt.channels.connection import Mount, Pages, Site, run_connection
+from exeunt.channels.http_messages import Limits
+from exeunt.channels.listeners import accept, open_listeners
+from exeunt.channels.pubsub import PubSub
+from exeunt.channels.socket import Socket
+from exeunt.kernel.errors import CallFailed, StartError
+from exeunt.kernel.ids import Pid
+from exeunt.kernel.primitives import is_alive, spawn_link
+from exeunt.otp.children import child
+from exeunt.otp.dynamic_supervisor import DynamicSupervisor, MaxChildren
+from exeunt.otp.genserver import GenServer, on_call
+from exeunt.otp.results import InitResult
+from exeunt.otp.supervision import ChildSpec
+from exeunt.otp.supervisor import Supervisor
+
+_FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\n"
+    b"Connection: close\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n"
+)
+
+
+class _Slot:
+    """A name known to one endpoint only: where its parts find each other after a restart."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._pid: Pid | None = None
+
+    def __repr__(self) -> str:
+        return self._what
+
+    def whereis(self) -> Pid | None:
+        """Return the process, or None."""
+        return self._pid if self._pid is not None and is_alive(self._pid) else None
+
+    def register(self, pid: Pid) -> bool:
+        """Take a process in, unless there is one."""
+        if self.whereis() is not None:
+            return False
+        self._pid = pid
+        return True
+
+
+class Listener(GenServer):
+    """Listens on a port and has a process started for each connection."""
+
+    async def init(
+        self,
+        host: str | None,
+        port: int,
+        connections: _Slot,
+        site: Site,
+        max_queued: int,
+    ) -> InitResult:
+        """Open the port; raises `OSError` that says how to mend it if that cannot be had."""
+        self._listeners = await open_listeners(host, port)
+        name = self._listeners[0].getsockname()
+        self._address = (str(name[0]), int(name[1]))
+        for listener in self._listeners:
+            spawn_link(_accept, listener, connections, site, max_queued)
+        return None
+
+    @on_call
+    async def address(self) -> tuple[str, int]:
+        """Return the address and the port that it listens on."""
+        return self._address
+
+
+async def _accept(
+    listener: stdlib_socket.socket, connections: _Slot, site: Site, max_queued: int
+) -> None:
+    """Accept connections for ever: the body of a process linked to the listener."""
+    try:
+        while True:
+            stream = await accept(listener, max_queued=max_queued)
+            started = False
+            try:
+                spec = child(run_connection, stream, site).replace(restart="temporary")
+                await DynamicSupervisor.start_child(connections, spec)
+                started = True
+            except MaxChildren:
+                stream.put(_FULL)
+            except (StartError, CallFailed):
+                pass  # the endpoint is being stopped, or restarted
+            finally:
+                if not started:
+                    stream.abort()
+    finally:
+        trio.lowlevel.notify_closing(listener)
+        listener.close()
+
+
+class Endpoint(Supervisor):
+    """The port, the connections and the channels of an application."""
+
+    async def init(  # type: ignore[override]
+        self,
+        sockets: Mapping[str, type[Socket] | Mount],
+        *,
+        host: str | None = "127.0.0.1",
+        port: int = 4000,
+        hub: PubSub | None = None,
+        pages: Pages | None = None,
+        limits: Limits | None = None,
+        max_connections: int = 16_384,
+    ) -> InitResult:
+        """Listen on `host` (None: on all addresses) and `port` (0: any free one).
+
+        `sockets` says which socket is at which path: at `"/socket"`, clients connect to
+        `/socket/websocket`. `pages` answers all other requests. `hub` carries the broadcasts; give
+        one to share it with other processes. More than `max_connections` are answered 503.
+        """
+        mounts = {path: _mount(path, to) for path, to in sockets.items()}
+        channels, connections = _Slot("channels"), _Slot("connections")
+        self._listener = _Slot("listener")
+        site = Site(
+            mounts=mounts,
+            hub=PubSub() if hub is None else hub,
+            channels=channels,
+            pages=pages,
+            limits=Limits() if limits is None else limits,
+        )
+        max_queued = max((mount.max_queued for mount in mounts.values()), default=1024 * 1024)
+        children: list[ChildSpec] = [
+            DynamicSupervisor.named(channels).child().replace(id="channels"),
+            DynamicSupervisor.named(connections)
+            .child(max_children=max_connections)
+            .replace(id="connections"),
+            Listener.named(self._listener)
+            .child(host, port, connections, site, max_queued)
+            .replace(id="listener"),
+        ]
+        return await super().init(children, strategy="rest_for_one")
+
+    @on_call
+    async def url(self) -> str:
+        """Return the URL under which the endpoint is to be reached."""
+        host, port = await Listener.address(self._listener)
+        if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+            host = "localhost"
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _mount(path: str, to: type[Socket] | Mount) -> Mount:
+    if not path.startswith("/") or path.endswith("/"):
+        raise ValueError(f"a socket is mounted at a path like '/socket', not at {path!r}")
+    return to if isinstance(to, Mount) else Mount(to)
+
+
+__all__ = ["Endpoint", "Listener"]

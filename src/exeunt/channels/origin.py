@@ -1,0 +1,72 @@
+"""Which web pages may open a socket: the check of the header Origin.
+
+A browser sends the origin of the page with every WebSocket, and does not keep foreign pages from
+opening one; so the server has to. Clients that are no browsers send no Origin, and pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeAlias
+from urllib.parse import SplitResult, urlsplit
+
+from exeunt.channels.http_messages import Request
+
+OriginCheck: TypeAlias = "bool | Literal['conn'] | Sequence[str] | Callable[[str], bool]"
+"""`"conn"`: the host and port that the request was sent to. A list of origins, such as
+`"https://a.com"`, `"//b.com:888"` or `"//*.c.com"`, where what is left out may be anything. A function
+of the origin. False: any page. True is the same as `"conn"`."""
+
+_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+
+
+def is_origin_allowed(check: OriginCheck, request: Request) -> bool:
+    """Tell whether the page that a request comes from may connect."""
+    origin = request.header("origin")
+    if origin is None or check is False:
+        return True
+    if callable(check):
+        return check(origin)
+    found = _split(origin)
+    if found is None or not found.hostname:
+        return False
+    if check is True or check == "conn":
+        host = _split(f"//{request.header('host') or ''}")
+        return (
+            host is not None and host.hostname == found.hostname and _same_port(found, host)
+        )
+    return any(_fits(found, allowed) for allowed in check)
+
+
+def _fits(found: SplitResult, allowed: str) -> bool:
+    pattern = _split(allowed)
+    if pattern is None or not pattern.hostname:
+        raise ValueError(
+            f"an allowed origin is like 'https://a.com', '//b.com:888' or '//*.c.com', not {allowed!r}"
+        )
+    host, wanted = found.hostname or "", pattern.hostname
+    if wanted.startswith("*."):
+        if host != wanted[2:] and not host.endswith(wanted[1:]):
+            return False
+    elif host != wanted:
+        return False
+    if pattern.scheme and pattern.scheme != found.scheme:
+        return False
+    port = pattern.port
+    return port is None or port == (found.port or _PORTS.get(found.scheme))
+
+
+def _same_port(origin: SplitResult, host: SplitResult) -> bool:
+    # What stands in front of the server may speak TLS, so the scheme is not known here: a host
+    # without a port goes with the default port of either.
+    port = origin.port or _PORTS.get(origin.scheme)
+    return port == host.port if host.port is not None else port in (80, 443)
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts

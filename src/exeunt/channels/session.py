@@ -1,0 +1,343 @@
+"""Session: the state of one client's connection, whichever way it came.
+
+It takes the client's messages and decides which channel each one is for; it starts a channel process
+for each join, and tells the client when one ends. It does not wait for anything but the start of a
+process, so a slow join or a slow handler delays its own topic only.
+
+The rules are those of Phoenix.Socket. Phoenix: there, a join is awaited by the connection, and
+heartbeats and other topics with it; here the messages of that topic are held until the join is
+decided, and the rest goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias
+
+import trio
+
+from exeunt.channels.channel_server import ChannelServer, ConnectionGone, Incoming, Leave
+from exeunt.channels.errors import ProtocolError
+from exeunt.channels.pubsub import PubSub
+from exeunt.channels.socket import Route, Socket
+from exeunt.channels.transports.contract import Transport
+from exeunt.channels.wire import Encoded, Message, Serializer, same_ref
+from exeunt.kernel.errors import CallFailed, StartError
+from exeunt.kernel.exits import KILL, Reason, Shutdown
+from exeunt.kernel.ids import Pid, Ref
+from exeunt.kernel.names import Destination
+from exeunt.kernel.primitives import demonitor, monitor, self_pid, send, wait_exit
+from exeunt.kernel.primitives import exit as exit_signal
+from exeunt.otp.dynamic_supervisor import DynamicSupervisor
+
+logger = logging.getLogger("exeunt.channels")
+
+EntryStatus: TypeAlias = Literal["joining", "joined", "leaving", "over"]
+
+HELD_MESSAGES: Final = 64
+"""How many messages of a topic are held while its join is not decided. At one more the session reads
+nothing from this client until it is: a client pushes before it has joined only by mistake."""
+
+UNHANDLED_MESSAGES: Final = 1000
+"""How many messages a channel may have waiting from its client. At that many the session reads
+nothing from this client until some are handled."""
+
+DUPLICATE_PATIENCE: Final = 5.0
+"""Seconds that a channel has to end when its client joins the topic anew, before it is killed."""
+
+_UNMATCHED: Final = {"reason": "unmatched topic"}
+
+
+class Entry:
+    """One join of a topic."""
+
+    __slots__ = (
+        "assigns",
+        "held",
+        "join_ref",
+        "monitor",
+        "pid",
+        "ref",
+        "replaces",
+        "room",
+        "status",
+        "topic",
+        "unhandled",
+    )
+
+    def __init__(self, topic: str, message: Message, assigns: Mapping[str, Any]) -> None:
+        self.topic = topic
+        self.ref = message.ref
+        # As the client sent it, null included: that is what its later messages are compared with.
+        self.join_ref = message.join_ref
+        self.assigns = assigns
+        self.status: EntryStatus = "joining"
+        self.pid: Pid | None = None
+        self.monitor: Ref | None = None
+        # Messages that came before the join was decided, until the session has dealt with them.
+        self.held: list[Message] | None = None
+        # What an older join of the topic is told when this one has its answer.
+        self.replaces: Encoded | None = None
+        self.unhandled = 0
+        # Set when there is room again for the client's messages; only while there is none.
+        self.room: trio.Event | None = None
+
+    def make_room(self) -> None:
+        """Let the session read on."""
+        if self.room is not None:
+            self.room.set()
+            self.room = None
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedTopic:
+    """A topic that a session has joined, for looking at."""
+
+    topic: str
+    pid: Pid | None
+    status: EntryStatus
+
+
+@dataclass(frozen=True, slots=True)
+class JoinDecided:
+    """A message to the connection: a join is decided for which messages are held."""
+
+    entry: Entry
+
+
+class Session:
+    """The joins of one connection.
+
+    `receive`, `release`, `channel_down` and `end` are for the process of the connection; the methods
+    that tell of a channel are called in the channel's own process.
+    """
+
+    def __init__(
+        self,
+        socket: Socket,
+        transport: Transport,
+        transport_name: str,
+        serializer: Serializer,
+        hub: PubSub,
+        supervisor: Destination,
+        nursery: trio.Nursery,
+    ) -> None:
+        self.socket = socket
+        self.socket_id = socket.id()
+        self.transport = transport
+        self.transport_name = transport_name
+        self.serializer = serializer
+        self.hub = hub
+        self.pid = self_pid()
+        self.end_reason: Reason = Shutdown("closed")
+        self._supervisor = supervisor
+        self._nursery = nursery
+        # Invariant: an entry is in `_entries` until the client has been told of its end, and in
+        # `_by_monitor` until its process is dead, or a newer join has taken its place.
+        self._entries: dict[str, Entry] = {}
+        self._by_monitor: dict[Ref, Entry] = {}
+
+    def topics(self) -> list[JoinedTopic]:
+        """Return the topics of this session."""
+        return [JoinedTopic(one.topic, one.pid, one.status) for one in self._entries.values()]
+
+    # -- from the client --------------------------------------------------------------------------
+
+    async def receive(self, data: str | bytes) -> None:
+        """Take a frame of the client.
+
+        Waits only while one topic has too many messages waiting. Raises `ProtocolError` if the
+        frame is none.
+        """
+        full = self._take(self.serializer.decode(data))
+        if full is not None:
+            full.room = trio.Event()
+            await full.room.wait()
+
+    def _take(self, message: Message) -> Entry | None:
+        """Deal with a message; return the entry that has no room for more, if so."""
+        topic, event = message.topic, message.event
+        if topic == "phoenix" and event == "heartbeat":
+            self.transport.send(self.serializer.encode_heartbeat(message.ref))
+            return None
+        entry = self._entries.get(topic) if isinstance(topic, str) else None
+        if entry is not None and (entry.status == "joining" or entry.held is not None):
+            if entry.held is None:
+                entry.held = []
+            entry.held.append(message)
+            return entry if len(entry.held) >= HELD_MESSAGES else None
+        if event == "phx_join":
+            self._join(message, entry)
+            return None
+        if entry is None:
+            if event == "phx_leave":
+                self._reply(message.join_ref, message.ref, topic, "ok", {})
+            else:
+                self._unmatched(message)
+            return None
+        if message.join_ref is not None and not same_ref(message.join_ref, entry.join_ref):
+            return None  # of an earlier join of this topic: stale, and dropped without a word
+        assert entry.pid is not None
+        if event == "phx_leave":
+            entry.status = "leaving"
+            send(entry.pid, Leave(message.ref))
+            return None
+        entry.unhandled += 1
+        send(entry.pid, Incoming(message))
+        return entry if entry.unhandled >= UNHANDLED_MESSAGES else None
+
+    def _unmatched(self, message: Message) -> None:
+        logger.warning("ignoring unmatched topic %.200r in %s", message.topic, self._name())
+        self._reply(None, message.ref, message.topic, "error", _UNMATCHED)
+
+    def _join(self, message: Message, old: Entry | None) -> None:
+        topic = message.topic
+        if isinstance(topic, dict):
+            raise ProtocolError("the topic of a join is a string, got an object")
+        route = self.socket.route(topic)
+        if route is None or not isinstance(topic, str):
+            self._unmatched(message)
+            return
+        if old is None and len(self._entries) >= self.socket.max_channels:
+            logger.error("%s has reached its limit of channels", self._name())
+            too_many = {"reason": "too many channels joined"}
+            self._reply(message.join_ref, message.ref, topic, "error", too_many)
+            return
+        entry = Entry(topic, message, {**self.socket.assigns, **route.assigns})
+        self._entries[topic] = entry
+        # In a task of its own, because an older process of the topic may take its time to end.
+        self._nursery.start_soon(self._start, route, entry, message, old)
+
+    async def _start(
+        self, route: Route, entry: Entry, message: Message, old: Entry | None
+    ) -> None:
+        if old is not None:
+            entry.replaces = self.serializer.encode_close(old.join_ref, old.topic)
+            await self._end_older(old)
+        spec = ChannelServer.spec(route.channel, self, entry, message)
+        try:
+            entry.pid = await DynamicSupervisor.start_child(self._supervisor, spec)
+        except (StartError, CallFailed) as error:
+            logger.error("%s could not start a channel: %s", self._name(), error)
+        if entry.pid is None:
+            self._join_crashed(entry)
+            return
+        entry.monitor = monitor(entry.pid)
+        self._by_monitor[entry.monitor] = entry
+
+    async def _end_older(self, old: Entry) -> None:
+        """End the process of an older join of the same topic, and wait for its end."""
+        old.make_room()
+        if old.monitor is not None:
+            self._by_monitor.pop(old.monitor, None)
+            demonitor(old.monitor, flush=True)
+        if old.pid is None:
+            return
+        exit_signal(old.pid, Shutdown("duplicate_join"))
+        with trio.move_on_after(DUPLICATE_PATIENCE) as patience:
+            await wait_exit(old.pid)
+        if patience.cancelled_caught:
+            exit_signal(old.pid, KILL)
+            await wait_exit(old.pid)
+
+    # -- from the channels ------------------------------------------------------------------------
+
+    def joined(self, entry: Entry) -> None:
+        """Note that a join has succeeded, and that its reply is sent."""
+        entry.status = "joined"
+        self._decided(entry)
+
+    def join_refused(self, entry: Entry, response: Any) -> None:
+        """Tell the client that the channel has refused its join."""
+        self._reply(entry.join_ref, entry.ref, entry.topic, "error", response)
+        self._over(entry)
+
+    def handled(self, entry: Entry) -> None:
+        """Note that a channel has handled a message of the client."""
+        entry.unhandled -= 1
+        if entry.unhandled <= UNHANDLED_MESSAGES // 2:
+            entry.make_room()
+
+    def channel_closed(self, entry: Entry) -> None:
+        """Tell the client that a channel ends in order; its process is about to."""
+        if self._entries.get(entry.topic) is entry and entry.status != "over":
+            self.transport.send(self.serializer.encode_close(entry.join_ref, entry.topic))
+            self._over(entry)
+
+    # -- from the connection ----------------------------------------------------------------------
+
+    def channel_down(self, ref: Ref) -> bool:
+        """Note that a monitored process has ended; tell the client, unless it knows.
+
+        False if the monitor is none of the session's.
+        """
+        entry = self._by_monitor.pop(ref, None)
+        if entry is None:
+            return False
+        if self._entries.get(entry.topic) is entry and entry.status != "over":
+            if entry.status == "joining":
+                self._join_crashed(entry)
+            else:
+                self.transport.send(self.serializer.encode_error(entry.join_ref, entry.topic))
+                self._over(entry)
+        return True
+
+    def release(self, decided: JoinDecided) -> None:
+        """Deal with the messages that came while a join was not decided."""
+        entry = decided.entry
+        held, entry.held = entry.held or [], None
+        if entry.status == "over":
+            self._drop(entry)
+        for message in held:
+            self._take(message)
+
+    def end(self, reason: Reason) -> None:
+        """Tell the channels that the connection ends for this reason, and that they are to as well.
+
+        Their own monitors tell them too, once the connection's process is dead; but that may still
+        have to see a slow client off.
+        """
+        self.end_reason = reason
+        for entry in tuple(self._by_monitor.values()):
+            assert entry.pid is not None
+            send(entry.pid, ConnectionGone(reason))
+
+    # ---------------------------------------------------------------------------------------------
+
+    def _join_crashed(self, entry: Entry) -> None:
+        self._reply(entry.join_ref, entry.ref, entry.topic, "error", {"reason": "join crashed"})
+        self._over(entry)
+
+    def _over(self, entry: Entry) -> None:
+        entry.status = "over"
+        self._decided(entry)
+        if entry.held is None:
+            self._drop(entry)
+
+    def _decided(self, entry: Entry) -> None:
+        if entry.replaces is not None:
+            self.transport.send(entry.replaces)
+            entry.replaces = None
+        entry.make_room()
+        if entry.held is not None:
+            # By a message, since this may run in the channel's process: whatever the session starts
+            # or monitors has to be the connection's.
+            send(self.pid, JoinDecided(entry))
+
+    def _drop(self, entry: Entry) -> None:
+        entry.make_room()
+        if self._entries.get(entry.topic) is entry:
+            del self._entries[entry.topic]
+
+    def _reply(
+        self, join_ref: object, ref: object, topic: object, status: str, response: object
+    ) -> None:
+        self.transport.send(
+            self.serializer.encode_reply(join_ref, ref, topic, status, response)
+        )
+
+    def _name(self) -> str:
+        name = type(self.socket).__qualname__
+        return name if self.socket_id is None else f"{name} {self.socket_id!r}"

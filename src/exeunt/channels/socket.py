@@ -1,0 +1,132 @@
+"""Socket: who may connect, and what they can join.
+
+    class UserSocket(Socket):
+        channels = {"room:*": RoomChannel, "lobby": Route(LobbyChannel, {"role": "guest"})}
+
+        async def connect(self, params: Params, info: ConnectInfo) -> bool | Refused:
+            try:
+                self.assigns["user"] = tokens.verify("user", params.get("token"), max_age=3600)
+            except TokenError:
+                return False
+            return True
+
+        def id(self) -> str | None:
+            return f"user:{self.assigns['user']}"
+
+After Phoenix.Socket, whose names it keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypeAlias
+
+from exeunt.channels.channel import Channel
+from exeunt.channels.http_messages import QueryValue, Request
+from exeunt.otp.callbacks import refuse_misspelt
+
+Params: TypeAlias = "dict[str, QueryValue]"
+"""The parameters of the URL, decoded: strings, lists and objects of strings."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectInfo:
+    """What is known of a client when it connects."""
+
+    request: Request
+
+    @property
+    def peer(self) -> tuple[str, int] | None:
+        """The client's address and port, as the listener saw them."""
+        return self.request.peer
+
+    @property
+    def path(self) -> str:
+        """The path of the URL."""
+        return self.request.path
+
+    @property
+    def user_agent(self) -> str | None:
+        """The header User-Agent."""
+        return self.request.header("user-agent")
+
+    @property
+    def x_headers(self) -> tuple[tuple[str, str], ...]:
+        """The headers that begin with `x-`, names in lower case."""
+        return tuple(pair for pair in self.request.headers if pair[0].startswith("x-"))
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """From `connect`: refuse the connection, with this HTTP status and body."""
+
+    status: int = 403
+    body: bytes = b""
+
+    def __post_init__(self) -> None:
+        if not 400 <= self.status <= 599:
+            raise ValueError(f"a refusal has a status from 400 to 599, not {self.status}")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A channel for a pattern, with assigns that each of its joins begins with."""
+
+    channel: type[Channel]
+    assigns: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+class Socket:
+    """The base of all sockets: override `connect`, and set `channels`."""
+
+    channels: ClassVar[Mapping[str, type[Channel] | Route]] = {}
+    """Patterns of topics, tried in order: a whole topic, or a beginning that ends in a star."""
+
+    max_channels: ClassVar[int] = 100
+    """How many topics one connection may have joined at a time."""
+
+    _routes: ClassVar[tuple[tuple[str, bool, Route], ...]] = ()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        refuse_misspelt(cls, ("connect", "channels"))
+        cls._routes = tuple(_route(cls, pattern, to) for pattern, to in cls.channels.items())
+
+    def __init__(self) -> None:
+        self.assigns: dict[str, Any] = {}
+        """Yours to use; every channel of the socket begins with a copy."""
+
+    async def connect(self, params: Params, info: ConnectInfo) -> bool | Refused:
+        """Decide whether a client may connect: True, False (403), or `Refused(status, body)`."""
+        return True
+
+    def id(self) -> str | None:
+        """Name the socket, such as `"user:7"`, or return None.
+
+        To broadcast the event `"disconnect"` on this topic closes all sockets of that name.
+        """
+        return None
+
+    def route(self, topic: object) -> Route | None:
+        """Return the first route whose pattern fits a topic."""
+        if not isinstance(topic, str):
+            return None
+        for prefix, is_open, route in self._routes:
+            if topic == prefix or (is_open and topic.startswith(prefix)):
+                return route
+        return None
+
+
+def _route(cls: type, pattern: str, to: type[Channel] | Route) -> tuple[str, bool, Route]:
+    where = f"{cls.__qualname__}.channels"
+    if "*" in pattern[:-1]:
+        raise ValueError(
+            f"{where}: a pattern is a topic, or a beginning of one and a star at its end, "
+            f"not {pattern!r}"
+        )
+    route = to if isinstance(to, Route) else Route(to)
+    given: object = route.channel
+    if not (isinstance(given, type) and issubclass(given, Channel)):
+        raise TypeError(f"{where}: {pattern!r} leads to {given!r}, which is no class of channels")
+    return (pattern[:-1], True, route) if pattern.endswith("*") else (pattern, False, route)

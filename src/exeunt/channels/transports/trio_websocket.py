@@ -1,0 +1,396 @@
+"""WebSockets: trio-websocket speaks the protocol, on a stream and under rules of ours.
+
+trio-websocket (0.12) reads well: it is driven here for the opening handshake and for everything
+that comes in. What goes out, and how a connection ends, is not left to it. Frames are appended to
+the stream's out-queue without passing through it; of what it wants to send itself, pongs are
+passed on, and its answer to a close frame becomes ours. These are the edges that are blunted:
+
+* It is given a request head of ours instead of the client's, so that odd headers (a host that is
+  no domain name, a key twice) never reach it, and no extension is ever agreed upon.
+* Bytes that came behind the head in one packet are handed to it after it has answered.
+* Its limit on messages counts characters, after they have come; ours counts bytes, across
+  fragments, and refuses a frame by the size that its header announces.
+* It answers broken frames by dropping the connection; the peer is told the code first.
+* It waits for a silent peer without end when it closes, and with 1000 unless told otherwise; here
+  every close has a code and a deadline.
+* An exception in its reader ends its nursery; here it ends this connection alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import cast
+
+import trio
+import trio_websocket
+
+from exeunt.channels.errors import Closed, ConnectionEnded, Lost, ProtocolViolation
+from exeunt.channels.http_messages import Upgrade
+from exeunt.channels.stream import ByteStream
+from exeunt.channels.wire import Encoded, close_frame, ping_frame
+
+__all__ = ["WebSocket", "open_websocket"]
+
+_HANDSHAKE_SECONDS = 10.0
+_LINGER_SECONDS = 1.0  # for a peer that has been told why, to read it before the socket closes
+_CLOSE_OPCODE = 0x88
+
+
+@asynccontextmanager
+async def open_websocket(
+    stream: ByteStream,
+    upgrade: Upgrade,
+    *,
+    subprotocol: str | None = None,
+    max_message_size: int = 8_000_000,
+    close_within: float = 5.0,
+) -> AsyncGenerator[WebSocket, None]:
+    """Answer `upgrade` with 101 and speak WebSocket on `stream` for as long as the block runs.
+
+    `subprotocol` must be one that the client offered. `max_message_size` bounds a message in
+    bytes, over all its fragments; a larger one ends the connection with 1009.
+
+    When the block is left, the connection is closed: with 1001 in the ordinary way, with 1011 if
+    by an exception, each within `close_within` seconds; at once and without a close frame if the
+    block is cancelled. Call `close` in the block for another code. Exceptions come out of the
+    block as they are, not in a group, and the reader's own never do.
+    """
+    if subprotocol is not None and subprotocol not in upgrade.subprotocols:
+        raise ValueError(
+            f"the client offered the subprotocols {list(upgrade.subprotocols)}, not {subprotocol!r}"
+        )
+    error: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        ws = WebSocket(stream)
+        stream.start_writer = lambda: nursery.start_soon(stream.run_writer)
+        stream.on_overflow = ws._overflowed
+        try:
+            head = _head(upgrade, subprotocol)
+            await ws._open(nursery, _Bridge(ws, stream, head, max_message_size), subprotocol)
+            yield ws
+            await ws.close(1001, within=close_within)
+        except Exception as raised:
+            error = raised
+            await ws.close(1011, within=close_within)
+        finally:
+            ws.abort()
+            stream.start_writer = stream.on_overflow = None
+            nursery.cancel_scope.cancel()
+    if error is not None:
+        raise error
+
+
+class WebSocket:
+    """An open WebSocket, the transport of one client; made by `open_websocket`."""
+
+    __slots__ = ("_end", "_library", "_stream")
+
+    def __init__(self, stream: ByteStream) -> None:
+        self._stream = stream
+        self._library: trio_websocket.WebSocketConnection | None = None
+        # How the connection ended, set once, by whatever was first. From then on nothing is sent.
+        self._end: ConnectionEnded | None = None
+
+    def __repr__(self) -> str:
+        return f"<WebSocket {self._stream.peer} {self._end or 'open'}>"
+
+    @property
+    def stream(self) -> ByteStream:
+        """The stream beneath, for its counters."""
+        return self._stream
+
+    @property
+    def last_received(self) -> float:
+        """When the peer was last heard of, on trio's clock; any byte counts, a ping too."""
+        return self._stream.last_received
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether the end has begun, on either side: nothing that is sent now goes out."""
+        return self._end is not None
+
+    async def receive(self) -> str | bytes:
+        """Receive the next message: `str` if it was a text message, `bytes` if a binary one.
+
+        A cancelled `receive` loses no message. Raises `Closed`, `Lost` or `ProtocolViolation` once
+        the connection has ended and the messages that came before are consumed; at once after a
+        `close` of ours.
+        """
+        assert self._library is not None
+        if self._end is not None and _is_local(self._end):
+            raise self._ended()
+        try:
+            message = await self._library.get_message()
+        except trio_websocket.ConnectionClosed:
+            raise self._ended() from None
+        if self._end is not None and _is_local(self._end):
+            raise self._ended()  # we closed while this waited: the message comes too late
+        return message
+
+    def send(self, message: Encoded) -> None:
+        """Send a message; never wait and never raise. Dropped once the connection is closing."""
+        if self._end is None:
+            self._stream.put(message.frame)
+
+    def send_frame(self, frame: bytes) -> None:
+        """Send a whole data frame, made by `text_frame` or `binary_frame`, as `send` does."""
+        if self._end is None:
+            self._stream.put(frame)
+
+    def ping(self, payload: bytes = b"") -> None:
+        """Send a ping. Nobody waits for its pong, but `last_received` tells that one came."""
+        if self._end is None:
+            self._stream.put(ping_frame(payload))
+
+    async def close(self, code: int, reason: str = "", *, within: float = 5.0) -> None:
+        """Close with `code`, behind what was sent before, and wait `within` seconds for the peer.
+
+        If the connection is ending already, only wait for that: at most a second for a peer that
+        closed or broke the protocol, not at all if it is lost. Messages that still come are thrown
+        away. The socket is closed when this returns, whatever the peer did, also when it
+        is cancelled.
+
+        Raises `ValueError` for a code that RFC 6455 (section 7.4) keeps off the wire. Phoenix.js
+        before 1.8.16 never comes back after 1000: close with that only whom you do not want back.
+        """
+        if not (1000 <= code <= 1014 or 3000 <= code <= 4999) or code in (1004, 1005, 1006):
+            raise ValueError(
+                f"a close code is 1000 to 1003, 1007 to 1014, or 3000 to 4999, got {code}"
+            )
+        self._finish(Closed(code, reason, "local"), close_frame(code, reason))
+        try:
+            if isinstance(self._end, Lost):
+                return  # there is nobody to wait for
+            with trio.move_on_after(within):
+                if self._library is not None:
+                    await _until_closed(self._library)
+                linger = isinstance(self._end, ProtocolViolation)
+                await self._stream.close_after_drain(min(within, _LINGER_SECONDS), linger=linger)
+        finally:
+            self.abort()
+
+    def abort(self) -> None:
+        """Cut the connection at once, without a close frame."""
+        if self._end is None:
+            self._end = Lost("aborted")
+        self._stream.abort()
+
+    # -- from here on: for this module
+
+    async def _open(self, nursery: trio.Nursery, bridge: _Bridge, subprotocol: str | None) -> None:
+        guard = cast(trio.Nursery, _ReaderGuard(self, nursery))
+        with trio.move_on_after(_HANDSHAKE_SECONDS):
+            request = await trio_websocket.wrap_server_stream(
+                guard,
+                bridge,
+                # Never reached: the bridge refuses a message before it has that many bytes.
+                max_message_size=bridge.max_message_size,
+                receive_buffer_size=16 * 1024,
+            )
+            self._library = await request.accept(subprotocol=subprotocol)
+        if self._library is None:
+            raise Lost("failed", self._end)
+
+    def _ended(self) -> ConnectionEnded:
+        if self._end is None:
+            self._end = Lost("failed")
+        return self._end.with_traceback(None)
+
+    def _finish(self, end: ConnectionEnded, last_frame: bytes | None = None) -> None:
+        if self._end is None:
+            self._end = end
+            if last_frame is not None:
+                self._stream.put(last_frame)
+
+    def _overflowed(self) -> None:
+        self._finish(Lost("overflow"))
+        self._stream.abort()
+
+    def _peer_closed(self, frame: bytes) -> None:
+        # The library answers with the peer's own code and reason, which so can be read from it.
+        code = int.from_bytes(frame[2:4], "big") if len(frame) >= 4 else 1005
+        reason = frame[4:].decode("utf-8", "replace")
+        # Phoenix: Bandit answers 1000 to the codes that a client may use, and 1002 to others.
+        answer = 1002 if 1012 <= code <= 2999 else 1000
+        self._finish(Closed(code, reason, "peer"), close_frame(answer))
+
+    def _library_gave_up(self) -> None:
+        # It closes its stream either after a closing handshake, or upon a frame it cannot parse.
+        if self._end is None:
+            closed = self._library.closed if self._library is not None else None
+            code, detail = (closed.code, closed.reason or "") if closed else (1002, "")
+            self._finish(ProtocolViolation(code, detail), close_frame(code))
+
+
+class _Bridge(trio.abc.Stream):
+    """The stream that trio-websocket sees: the peer's bytes, after a head of ours."""
+
+    __slots__ = ("_answered", "_head", "_is_done", "_sizes", "_stream", "_ws")
+
+    def __init__(
+        self, ws: WebSocket, stream: ByteStream, head: bytes, max_message_size: int
+    ) -> None:
+        self._ws = ws
+        self._stream = stream
+        self._head = head
+        self._answered: trio.Event | None = trio.Event()
+        self._is_done = False
+        self._sizes = MessageSizes(max_message_size)
+
+    @property
+    def max_message_size(self) -> int:
+        return self._sizes.limit
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        ws = self._ws
+        if self._head:
+            head, self._head = self._head, b""
+            return head
+        if self._answered is not None:
+            await self._answered.wait()
+            self._answered = None
+        if self._is_done or (ws._end is not None and not _is_local(ws._end)):
+            raise trio.ClosedResourceError
+        try:
+            data = await self._stream.receive_some(max_bytes)
+        except trio.BrokenResourceError as error:
+            ws._finish(Lost("reset", error.__cause__ or error))
+            raise
+        except trio.ClosedResourceError:
+            ws._finish(Lost("aborted"))
+            raise
+        if not data:
+            ws._finish(Lost("eof"))
+            return data
+        good = self._sizes.follow(data)
+        if good < len(data):
+            limit = self._sizes.limit
+            ws._finish(
+                ProtocolViolation(1009, f"a message of more than {limit} bytes"), close_frame(1009)
+            )
+            if not good:
+                raise trio.ClosedResourceError
+        return data[:good]
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        # No checkpoint: the library makes one, for its lock, right before this, and a
+        # cancellation in here would lose the frame that it has already counted as sent.
+        frame = bytes(data)
+        if self._answered is not None and not self._answered.is_set():
+            self._stream.put(frame)
+            self._answered.set()
+        elif frame[0] == _CLOSE_OPCODE:
+            self._ws._peer_closed(frame)
+        else:
+            self._ws.send_frame(frame)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def aclose(self) -> None:
+        self._is_done = True
+        self._ws._library_gave_up()
+        await trio.lowlevel.checkpoint()
+
+
+class _ReaderGuard:
+    """The nursery that trio-websocket sees: it starts the reader, and keeps its exceptions."""
+
+    __slots__ = ("_nursery", "_ws")
+
+    def __init__(self, ws: WebSocket, nursery: trio.Nursery) -> None:
+        self._ws = ws
+        self._nursery = nursery
+
+    def start_soon(self, reader: Callable[[], Awaitable[None]]) -> None:
+        self._nursery.start_soon(self._run, reader)
+
+    async def _run(self, reader: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await reader()
+        except Exception as error:
+            self._ws._finish(Lost("failed", error))
+
+
+class MessageSizes:
+    """Follows the frames in a stream of bytes, and finds the message that grows too large.
+
+    RFC 6455, section 5.2. Whether frames are well formed otherwise is the library's business.
+    """
+
+    __slots__ = ("_header", "_message", "_payload_left", "limit")
+
+    def __init__(self, limit: int) -> None:
+        if limit < 1:
+            raise ValueError(f"the largest message must have at least 1 byte, got {limit}")
+        self.limit = limit
+        self._header = b""  # of a frame whose header has come in part
+        self._payload_left = 0
+        self._message = 0  # payload bytes of the message so far, over its fragments
+
+    def follow(self, data: bytes) -> int:
+        """Take the next bytes; return how many of them come before a frame that is too large."""
+        at = 0
+        end = len(data)
+        while True:
+            if self._payload_left:
+                step = min(self._payload_left, end - at)
+                self._payload_left -= step
+                at += step
+            if at == end:
+                return end
+            start = at - len(self._header)
+            header = self._header + data[at : at + 14]
+            size = _header_size(header)
+            if len(header) < size:
+                self._header = header
+                return end
+            self._header = b""
+            at = start + size
+            length = header[1] & 0x7F
+            if length == 126:
+                length = int.from_bytes(header[2:4], "big")
+            elif length == 127:
+                length = int.from_bytes(header[2:10], "big")
+            self._payload_left = length
+            if header[0] & 0x08:
+                continue  # a control frame, which may stand between the fragments of a message
+            self._message += length
+            if self._message > self.limit:
+                return max(start, 0)
+            if header[0] & 0x80:
+                self._message = 0
+
+
+def _header_size(header: bytes) -> int:
+    if len(header) < 2:
+        return 2
+    extended = {126: 2, 127: 8}.get(header[1] & 0x7F, 0)
+    return 2 + extended + (4 if header[1] & 0x80 else 0)
+
+
+def _is_local(end: ConnectionEnded) -> bool:
+    return isinstance(end, Closed) and end.by == "local"
+
+
+async def _until_closed(library: trio_websocket.WebSocketConnection) -> None:
+    try:
+        while True:
+            await library.get_message()
+    except trio_websocket.ConnectionClosed:
+        pass
+
+
+def _head(upgrade: Upgrade, subprotocol: str | None) -> bytes:
+    lines = [
+        "GET / HTTP/1.1",
+        "Host: localhost",
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        f"Sec-WebSocket-Key: {upgrade.key}",
+    ]
+    if subprotocol is not None:
+        lines.append(f"Sec-WebSocket-Protocol: {subprotocol}")
+    return "\r\n".join([*lines, "", ""]).encode("ascii")

@@ -38,6 +38,7 @@ from exeunt.otp.results import CallResult, CastResult, Stop, TimeoutAfter, Unexp
 
 if TYPE_CHECKING:
     from exeunt.channels.channel_server import ChannelServer
+    from exeunt.channels.pubsub import PubSub
 
 logger = logging.getLogger("exeunt.channels")
 
@@ -211,6 +212,11 @@ class Channel:
     def transport(self) -> str:
         """How the client is connected: `"websocket"`."""
         return self._server.session.transport_name
+
+    @property
+    def hub(self) -> PubSub:
+        """The endpoint's hub, for broadcasts on other topics."""
+        return self._server.session.hub
 
     @property
     def transport_pid(self) -> Pid:

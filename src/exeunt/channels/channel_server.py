@@ -238,7 +238,7 @@ class ChannelServer(GenServer):
 
     def _connection_gone(self, reason: Reason) -> Stop:
         # The end of a connection is told by the connection, not by each of its channels.
-        self._loop.process.is_reported = True
+        self._loop.process.reporting = "never"
         if is_reason(reason, NOPROC):
             # It had ended before this channel could monitor it.
             reason = self.session.end_reason

@@ -54,12 +54,15 @@ Pages: TypeAlias = Callable[[Request], Awaitable[Response]]
 class Mount:
     """A socket at a path, with the limits of its connections.
 
+    `socket` makes the socket of a new client: a class of sockets, or `partial(UserSocket, …)` for one
+    that takes arguments.
+
     `timeout`: seconds without a byte from the client, after which it is gone. `max_frame_size`: bytes
     of one message. `close_within`: seconds that a client has to answer a close frame. `max_queued`:
     bytes that may wait for a client that does not read.
     """
 
-    socket: type[Socket]
+    socket: Callable[[], Socket]
     timeout: float = 60.0
     max_frame_size: int = 8_000_000
     check_origin: OriginCheck = "conn"
@@ -131,7 +134,8 @@ class _Responder:
         """Check a request for a socket, in the order of Phoenix's WebSocket transport."""
         if request.method != "GET":
             return Response(400)
-        name = mount.socket.__qualname__
+        socket = mount.socket()
+        name = type(socket).__qualname__
         if not is_origin_allowed(mount.check_origin, request):
             logger.error("refused the origin %.200r for %s", request.header("origin"), name)
             return Response(403)
@@ -139,7 +143,6 @@ class _Responder:
         if serializer is None:
             logger.warning("no protocol version %.200r for %s", request.query.get("vsn"), name)
             return Response(403)
-        socket = mount.socket()
         decision: object = await socket.connect(dict(request.query), ConnectInfo(request))
         if isinstance(decision, Refused):
             return Response(decision.status, decision.body)
@@ -173,7 +176,7 @@ async def _serve_websocket(stream: ByteStream, upgrade: Upgrade, site: Site) -> 
         else:
             websocket.abort()
     # Told already, where there is something to tell.
-    current_process().is_reported = True
+    current_process().reporting = "never"
     raise ProcessExit(reason)
 
 

@@ -11,7 +11,7 @@ are shut down.
 from __future__ import annotations
 
 import socket as stdlib_socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import trio
 
@@ -70,7 +70,12 @@ class Listener(GenServer):
         max_queued: int,
     ) -> InitResult:
         """Open the port; raises `OSError` that says how to mend it if that cannot be had."""
-        self._listeners = await open_listeners(host, port)
+        try:
+            self._listeners = await open_listeners(host, port)
+        except OSError:
+            # The supervisor reports it, and needs no traceback for it.
+            self._loop.process.reporting = "never"
+            raise
         name = self._listeners[0].getsockname()
         self._address = (str(name[0]), int(name[1]))
         for listener in self._listeners:
@@ -112,7 +117,7 @@ class Endpoint(Supervisor):
 
     async def init(  # type: ignore[override]
         self,
-        sockets: Mapping[str, type[Socket] | Mount],
+        sockets: Mapping[str, Callable[[], Socket] | Mount],
         *,
         host: str | None = "127.0.0.1",
         port: int = 4000,
@@ -158,7 +163,7 @@ class Endpoint(Supervisor):
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def _mount(path: str, to: type[Socket] | Mount) -> Mount:
+def _mount(path: str, to: Callable[[], Socket] | Mount) -> Mount:
     if not path.startswith("/") or path.endswith("/"):
         raise ValueError(f"a socket is mounted at a path like '/socket', not at {path!r}")
     return to if isinstance(to, Mount) else Mount(to)

@@ -65,8 +65,7 @@ class Tokens:
             assert isinstance(signer, _SignedAt)
             signer.signed_at = int(signed_at)
             return signer.sign(serializer.dump_payload(data)).decode("ascii")
-        token = serializer.dumps(data)
-        return token if isinstance(token, str) else token.decode("ascii")
+        return str(serializer.dumps(data))
 
     def verify(self, salt: str, token: object, *, max_age: float = MAX_AGE) -> Any:
         """Return what a token holds.

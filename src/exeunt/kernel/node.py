@@ -245,7 +245,7 @@ class Node:
     def end_main(self, outcome: BaseException | None) -> None:
         """End the main process, when everything else has ended."""
         # What the block raised is raised by open_node, and so not reported as well.
-        self.main.is_reported = True
+        self.main.reporting = "never"
         self.main.finish(None if self.main.status == "exiting" else outcome)
 
     def raise_outcome(self, outcome: BaseException | None, signalled: Reason) -> None:

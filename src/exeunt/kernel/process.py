@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import trio
 from trio.lowlevel import Task, current_task
@@ -58,12 +58,12 @@ class Process(Peer):
         "describe",
         "exit_reason",
         "handling",
-        "is_reported",
         "label",
         "mailbox",
         "name",
         "node",
         "parent",
+        "reporting",
         "scope",
         "shutdown",
         "task",
@@ -101,8 +101,9 @@ class Process(Peer):
         # Called with the pid when the process is dead, before anybody hears of it: whoever keeps a
         # table of processes (a registry, a topic's subscribers) forgets it here.
         self.at_exit: dict[object, Callable[[Pid], None]] | None = None
-        # Whether somebody else tells of its end, so that it needs no crash report.
-        self.is_reported = False
+        # Whether its end makes a crash report: if that is its own error; in any case; or not at
+        # all, because somebody else tells of it.
+        self.reporting: Literal["errors", "always", "never"] = "errors"
         # What a behaviour adds to a crash report.
         self.describe: Callable[[], Mapping[str, object]] | None = None
         # How long the node waits for it when it closes, in seconds; None: the node's own budget.
@@ -188,7 +189,7 @@ class Process(Peer):
                 own = KILLED
         was_signalled = self.status == "exiting"
         reason = self.exit_reason if was_signalled else own
-        report = None if self.is_reported else self._crash_report(own, was_signalled)
+        report = self._crash_report(own, was_signalled)
         self.status = "dead"
         node.forget(self)
         if self.at_exit is not None:
@@ -221,10 +222,14 @@ class Process(Peer):
         ones. A process that is ended by a signal reports nothing, unless its clean-up fails.
         """
         crash = own if isinstance(own, Crash) else None
+        if self.reporting == "never":
+            return None
         if was_signalled:
             if crash is None:
                 return None
-        elif is_orderly(own) or (crash is None and self.describe is None):
+        elif self.reporting == "errors" and (
+            is_orderly(own) or (crash is None and self.describe is None)
+        ):
             return None
         if crash is not None and isinstance(crash.exception, (KeyboardInterrupt, SystemExit)):
             return None

@@ -180,6 +180,7 @@ class ServerLoop:
         try:
             await self.server.terminate(reason)
         except BaseException as error:
+            self.process.reporting = "always"
             # OTP: the failure of terminate becomes the exit reason. What it failed over is its
             # context.
             if isinstance(reason, Crash) and error.__context__ is None:

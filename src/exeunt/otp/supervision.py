@@ -93,6 +93,9 @@ class FailedToStart:
     id: object
     reason: Reason
 
+    def __str__(self) -> str:
+        return f"child {self.id!r} did not start: {self.reason}"
+
 
 class BadChildSpec(ValueError):
     """A child specification, or a set of them, makes no sense."""

@@ -1,0 +1,1 @@
+"""Chat rooms in which every disconnect is an exit signal."""

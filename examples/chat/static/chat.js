@@ -147,9 +147,9 @@ const steps = (count) => [250, 500, 1000, 2000][count - 1] ?? 5000;
 
 class Refused extends Error {}
 
-// Fetch a token for somebody and keep it for the next connection. Rejects with Refused, whose message
-// is for the user, when the server does not accept the name, and with another error when it cannot
-// be reached.
+// Fetch a token for somebody and keep it for the next connection. Rejects with Refused, whose
+// message is for the user, when the server does not accept the name, and with another error when it
+// cannot be reached.
 async function fetchToken(asker) {
   const answer = await fetch(`/token?name=${encodeURIComponent(asker.name)}`, {
     cache: "no-store",
@@ -224,9 +224,9 @@ function planRetry() {
   renderBanner();
 }
 
-// Fetch a token, then connect: the channel joins by itself as soon as the connection is open. Asking
-// for the token first also spares the browser connections that must fail; it would slow down the
-// following ones.
+// Fetch a token, then connect: the channel joins by itself as soon as the connection is open.
+// Asking for the token first also spares the browser connections that must fail; it would slow
+// down the following ones.
 async function retry() {
   attempt += 1;
   const current = attempt;
@@ -251,6 +251,9 @@ async function retry() {
     else backToDoor("The room does not answer. Try again in a moment.");
   }, JOIN_PATIENCE_MS);
   dial();
+  // Not before: a connection that has been given up may still be open while its last frames drain,
+  // and a join would go out on it.
+  if (channel === null) openChannel();
 }
 
 // Start the series of delays anew, at once.
@@ -350,7 +353,6 @@ function enter(name, room) {
   tries = 0;
   wasOut = false;
   setStatus("entering");
-  openChannel();
   retry();
 }
 
@@ -389,7 +391,6 @@ function comeBack() {
   wasOut = true;
   setStatus("lost");
   focusText();
-  if (channel === null) openChannel();
   retryNow();
 }
 
@@ -970,7 +971,8 @@ function settleFailed(history) {
   }
   failed = [];
   fitText();
-  setHint(missing && ui.text.value ? "This did not reach the server. Send it again if you like." : "");
+  const words = "This did not reach the server. Send it again if you like.";
+  setHint(missing && ui.text.value ? words : "");
 }
 
 ui.composer.addEventListener("submit", (event) => {

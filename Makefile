@@ -1,0 +1,71 @@
+# Every target brings what it needs: scripts/venv.sh makes or mends .venv, scripts/parts.sh installs
+# the programs that the end-to-end tests drive. Nothing here has to be run twice or in an order.
+
+PYTHON ?= python3
+PORT ?= 4000
+ARGS ?=
+
+# What the tools look at, as far as it exists.
+has_python = $(if $(wildcard $(1)/*.py $(1)/*/*.py),$(1))
+PYTHON_CODE := $(foreach place,src examples benchmarks scripts tests docs,$(call has_python,$(place)))
+TYPED_CODE := $(foreach place,src examples benchmarks tests/types tests/architecture,$(call has_python,$(place)))
+
+export PYTHON
+.DEFAULT_GOAL := help
+.PHONY: help venv chat test coverage lint format types docs bench clean
+
+help:  ## list the targets
+	@echo 'exeunt: make TARGET'
+	@echo
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1	\2/p' $(MAKEFILE_LIST) | expand -t 13
+	@echo
+	@echo '  PORT=4000           where chat listens'
+	@echo '  ARGS="-k watcher"   what test, coverage, bench or chat is given besides'
+	@echo '  PYTHON=python3.12   the Python of .venv (3.11 or newer)'
+
+venv:  ## make .venv with everything for development
+	@scripts/venv.sh dev
+	@echo '.venv is ready: source .venv/bin/activate'
+
+# exec: no shell stands between make and the server, so a Ctrl-C reaches the server once and its own
+# exit status decides whether make has anything to say.
+chat:  ## run the chat on http://127.0.0.1:4000 (PORT=4000)
+	@scripts/venv.sh run && exec .venv/bin/python -m examples.chat --port $(PORT) $(ARGS)
+
+test:  ## run every test, end-to-end ones included (ARGS="...")
+	@scripts/test.sh $(ARGS)
+
+coverage:  ## run the tests and show which lines of src they miss
+	@scripts/test.sh --coverage $(ARGS)
+
+lint:  ## check style and formatting
+	@scripts/venv.sh dev
+	@status=0; \
+	.venv/bin/ruff check $(PYTHON_CODE) || status=1; \
+	.venv/bin/ruff format --check $(PYTHON_CODE) || status=1; \
+	exit $$status
+
+format:  ## mend what lint can mend by itself
+	@scripts/venv.sh dev
+	@.venv/bin/ruff check --fix $(PYTHON_CODE)
+	@.venv/bin/ruff format $(PYTHON_CODE)
+
+types:  ## check the types with mypy and pyright
+	@scripts/venv.sh dev
+	@status=0; \
+	echo 'mypy:'; .venv/bin/mypy $(TYPED_CODE) || status=1; \
+	echo 'pyright:'; PYRIGHT_PYTHON_IGNORE_WARNINGS=1 .venv/bin/pyright $(TYPED_CODE) || status=1; \
+	exit $$status
+
+docs:  ## build the documentation in docs/_build/html
+	@scripts/venv.sh dev
+	@.venv/bin/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	@echo 'docs/_build/html/index.html is built'
+
+bench:  ## run the benchmarks (ARGS=--json for one object a line)
+	@scripts/venv.sh run && exec .venv/bin/python -m benchmarks $(ARGS)
+
+clean:  ## remove everything that the other targets made
+	@rm -rf .venv .venv.lock .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* \
+	    htmlcov build dist docs/_build tests/e2e/node_modules
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

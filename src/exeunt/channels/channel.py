@@ -62,12 +62,12 @@ class Reply:
     response: Any = None
 
 
-def Ok(response: Any = None) -> Reply:  # noqa: N802 - reads as a constructor
+def Ok(response: Any = None) -> Reply:
     """Answer with the status `"ok"`; without a response, with an empty object."""
     return Reply("ok", response)
 
 
-def Error(response: Any = None) -> Reply:  # noqa: N802 - reads as a constructor
+def Error(response: Any = None) -> Reply:
     """Answer with the status `"error"`; from `join`: refuse it."""
     return Reply("error", response)
 

@@ -14,7 +14,16 @@ from exeunt.channels.channel import Channel, NotJoined, Reply
 from exeunt.channels.pubsub import Broadcast, Fastlane
 from exeunt.channels.wire import Message
 from exeunt.kernel.calls import Call
-from exeunt.kernel.exits import NOPROC, NORMAL, SHUTDOWN, Down, Reason, Shutdown, is_orderly, is_reason
+from exeunt.kernel.exits import (
+    NOPROC,
+    NORMAL,
+    SHUTDOWN,
+    Down,
+    Reason,
+    Shutdown,
+    is_orderly,
+    is_reason,
+)
 from exeunt.kernel.primitives import monitor
 from exeunt.otp.genserver import GenServer
 from exeunt.otp.results import (

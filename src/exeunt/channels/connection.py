@@ -13,9 +13,9 @@ client left, which is the reason that every channel of the client ends with:
 | the server stops | `Shutdown("draining")` | 1012 |
 | the client does not read what is sent to it | `Shutdown("slow_consumer")` | |
 | a frame is malformed | `Crash(ProtocolError)` | 1011 |
-| a frame is larger than `max_frame_size` | `Shutdown(("deserializing", "max_frame_size_exceeded"))` | 1009 |
+| a frame is larger than `max_frame_size` | `Shutdown(("deserializing", detail))` | 1009 |
 | text is not UTF-8 | `"received a text frame that is not UTF-8"` | 1007 |
-| another rule of RFC 6455 is broken | `Shutdown(("deserializing", …))` | 1002 |
+| another rule of RFC 6455 is broken | `Shutdown(("deserializing", detail))` | 1002 |
 | its process is killed | `"killed"` | |
 """
 
@@ -54,12 +54,12 @@ Pages: TypeAlias = Callable[[Request], Awaitable[Response]]
 class Mount:
     """A socket at a path, with the limits of its connections.
 
-    `socket` makes the socket of a new client: a class of sockets, or `partial(UserSocket, …)` for one
-    that takes arguments.
+    `socket` makes the socket of a new client: a class of sockets, or `partial(UserSocket, …)` for
+    one that takes arguments.
 
-    `timeout`: seconds without a byte from the client, after which it is gone. `max_frame_size`: bytes
-    of one message. `close_within`: seconds that a client has to answer a close frame. `max_queued`:
-    bytes that may wait for a client that does not read.
+    `timeout`: seconds without a byte from the client, after which it is gone. `max_frame_size`:
+    bytes of one message. `close_within`: seconds that a client has to answer a close frame.
+    `max_queued`: bytes that may wait for a client that does not read.
     """
 
     socket: Callable[[], Socket]
@@ -92,7 +92,7 @@ class _Accepted:
 
 @dataclass(frozen=True, slots=True)
 class _CheckIdle:
-    """The message of a connection to itself, when it is time to see whether the client is silent."""
+    """The message of a connection to itself: see whether the client has been silent."""
 
 
 async def run_connection(stream: ByteStream, site: Site) -> None:

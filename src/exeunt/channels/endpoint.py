@@ -2,8 +2,8 @@
 
     Endpoint.child({"/socket": UserSocket}, port=4000, pages=pages)
 
-It is a supervisor with three children, in this order: the channels, the connections, the listener. So
-when it stops, no connection is accepted any more, then every client is told that the server goes
+It is a supervisor with three children, in this order: the channels, the connections, the listener.
+So when it stops, no connection is accepted any more, then every client is told that the server goes
 away (close code 1012) and its channels end with `Shutdown("draining")`, then what channels are left
 are shut down.
 """
@@ -158,7 +158,7 @@ class Endpoint(Supervisor):
     async def url(self) -> str:
         """Return the URL under which the endpoint is to be reached."""
         host, port = await Listener.address(self._listener)
-        if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        if host in ("0.0.0.0", "::"):
             host = "localhost"
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 

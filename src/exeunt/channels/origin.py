@@ -14,8 +14,8 @@ from exeunt.channels.http_messages import Request
 
 OriginCheck: TypeAlias = "bool | Literal['conn'] | Sequence[str] | Callable[[str], bool]"
 """`"conn"`: the host and port that the request was sent to. A list of origins, such as
-`"https://a.com"`, `"//b.com:888"` or `"//*.c.com"`, where what is left out may be anything. A function
-of the origin. False: any page. True is the same as `"conn"`."""
+`"https://a.com"`, `"//b.com:888"` or `"//*.c.com"`, where what is left out may be anything. A
+function of the origin. False: any page. True is the same as `"conn"`."""
 
 _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
@@ -32,9 +32,7 @@ def is_origin_allowed(check: OriginCheck, request: Request) -> bool:
         return False
     if check is True or check == "conn":
         host = _split(f"//{request.header('host') or ''}")
-        return (
-            host is not None and host.hostname == found.hostname and _same_port(found, host)
-        )
+        return host is not None and host.hostname == found.hostname and _same_port(found, host)
     return any(_fits(found, allowed) for allowed in check)
 
 
@@ -42,7 +40,8 @@ def _fits(found: SplitResult, allowed: str) -> bool:
     pattern = _split(allowed)
     if pattern is None or not pattern.hostname:
         raise ValueError(
-            f"an allowed origin is like 'https://a.com', '//b.com:888' or '//*.c.com', not {allowed!r}"
+            "an allowed origin is like 'https://a.com', '//b.com:888' or '//*.c.com', "
+            f"not {allowed!r}"
         )
     host, wanted = found.hostname or "", pattern.hostname
     if wanted.startswith("*."):

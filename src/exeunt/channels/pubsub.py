@@ -4,8 +4,8 @@
     hub.subscribe("news")                        # this process gets each Broadcast as a message
     hub.broadcast("news", "headline", {"text": "exeunt"})
 
-A broadcast runs in the process that makes it, and is over when the call returns. A subscriber with a
-*fastlane* is a channel whose client is to get the broadcast as it is: it is encoded once for each
+A broadcast runs in the process that makes it, and is over when the call returns. A subscriber with
+a *fastlane* is a channel whose client is to get the broadcast as it is: it is encoded once for each
 version of the protocol, and the same bytes are put on the out-queue of every client, without waking
 a channel process. A subscription ends with its process, in the same step.
 

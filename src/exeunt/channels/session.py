@@ -1,8 +1,8 @@
 """Session: the state of one client's connection, whichever way it came.
 
-It takes the client's messages and decides which channel each one is for; it starts a channel process
-for each join, and tells the client when one ends. It does not wait for anything but the start of a
-process, so a slow join or a slow handler delays its own topic only.
+It takes the client's messages and decides which channel each one is for; it starts a channel
+process for each join, and tells the client when one ends. It waits for none of them, so a slow
+join or a slow handler delays its own topic only.
 
 The rules are those of Phoenix.Socket. Phoenix: there, a join is awaited by the connection, and
 heartbeats and other topics with it; here the messages of that topic are held until the join is
@@ -37,8 +37,8 @@ logger = logging.getLogger("exeunt.channels")
 EntryStatus: TypeAlias = Literal["joining", "joined", "leaving", "over"]
 
 HELD_MESSAGES: Final = 64
-"""How many messages of a topic are held while its join is not decided. At one more the session reads
-nothing from this client until it is: a client pushes before it has joined only by mistake."""
+"""How many messages of a topic are held while its join is not decided. At one more the session
+reads nothing from this client until it is: a client pushes before it has joined only by mistake."""
 
 UNHANDLED_MESSAGES: Final = 1000
 """How many messages a channel may have waiting from its client. At that many the session reads
@@ -110,8 +110,8 @@ class JoinDecided:
 class Session:
     """The joins of one connection.
 
-    `receive`, `release`, `channel_down` and `end` are for the process of the connection; the methods
-    that tell of a channel are called in the channel's own process.
+    `receive`, `release`, `channel_down` and `end` are for the process of the connection; the
+    methods that tell of a channel are called in the channel's own process.
     """
 
     def __init__(
@@ -210,9 +210,7 @@ class Session:
         # In a task of its own, because an older process of the topic may take its time to end.
         self._nursery.start_soon(self._start, route, entry, message, old)
 
-    async def _start(
-        self, route: Route, entry: Entry, message: Message, old: Entry | None
-    ) -> None:
+    async def _start(self, route: Route, entry: Entry, message: Message, old: Entry | None) -> None:
         if old is not None:
             entry.replaces = self.serializer.encode_close(old.join_ref, old.topic)
             await self._end_older(old)
@@ -334,9 +332,7 @@ class Session:
     def _reply(
         self, join_ref: object, ref: object, topic: object, status: str, response: object
     ) -> None:
-        self.transport.send(
-            self.serializer.encode_reply(join_ref, ref, topic, status, response)
-        )
+        self.transport.send(self.serializer.encode_reply(join_ref, ref, topic, status, response))
 
     def _name(self) -> str:
         name = type(self.socket).__qualname__

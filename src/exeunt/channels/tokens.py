@@ -4,8 +4,8 @@
     token = tokens.sign("user", "ada")               # on the page, behind the login
     user = tokens.verify("user", token, max_age=3600)    # in Socket.connect
 
-A token is signed, not encrypted: whoever has it can read it, nobody can make one. The signatures are
-itsdangerous'; the rules for what is refused, and why, are those of Phoenix.Token.
+A token is signed, not encrypted: whoever has it can read it, nobody can make one. The signatures
+are itsdangerous'; the rules for what is refused, and why, are those of Phoenix.Token.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ class Pid(_Numbered):
 
 @final
 class Ref(_Numbered):
-    """A reference, unique within its node: it names a monitor or a timer. Printed as `#Ref<0.7>`."""
+    """A reference, unique within its node, of a monitor or a timer; printed as `#Ref<0.7>`."""
 
     __slots__ = ()
 

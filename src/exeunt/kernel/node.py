@@ -295,8 +295,8 @@ async def open_node(
 ) -> AsyncGenerator[Node, None]:
     """Open a node; the block is its main process.
 
-    On leaving the block, by its end, an exception, or a cancellation from outside, and on SIGINT and
-    SIGTERM (with `signals`, in the main thread), the node is shut down in order: the processes
+    On leaving the block, by its end, an exception, or a cancellation from outside, and on SIGINT
+    and SIGTERM (with `signals`, in the main thread), the node is shut down in order: the processes
     that the block started, newest first, each told `shutdown` and given its budget (`shutdown`
     seconds where it has none of its own), then whatever is left. A second SIGINT or SIGTERM cancels
     everything at once. A killed process that does not unwind within `kill_grace` seconds is

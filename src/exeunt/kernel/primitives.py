@@ -28,15 +28,16 @@ from exeunt.kernel.timers import Timeout
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-# -- starting ---------------------------------------------------------------------------------------
+# -- starting --------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
     """A bound for a mailbox: at most `limit` messages, and what gives way when it is full.
 
-    `"drop_newest"` loses the message that comes, `"drop_oldest"` the one that waits longest, `"exit"`
-    ends the receiver with the reason `"overflow"`. A call that is lost fails with that reason.
+    `"drop_newest"` loses the message that comes, `"drop_oldest"` the one that waits longest,
+    `"exit"` ends the receiver with the reason `"overflow"`. A call that is lost fails with that
+    reason.
     """
 
     limit: int
@@ -53,7 +54,7 @@ class Bound:
 
 def spawn(
     body: Callable[[Unpack[Ts]], Awaitable[object]],
-    *args: Unpack[Ts],
+    *args: *Ts,
     name: str | None = None,
     mailbox: Bound | None = None,
 ) -> Pid:
@@ -67,7 +68,7 @@ def spawn(
 
 def spawn_link(
     body: Callable[[Unpack[Ts]], Awaitable[object]],
-    *args: Unpack[Ts],
+    *args: *Ts,
     name: str | None = None,
     mailbox: Bound | None = None,
 ) -> Pid:
@@ -77,7 +78,7 @@ def spawn_link(
 
 def spawn_monitor(
     body: Callable[[Unpack[Ts]], Awaitable[object]],
-    *args: Unpack[Ts],
+    *args: *Ts,
     name: str | None = None,
     mailbox: Bound | None = None,
 ) -> tuple[Pid, Ref]:
@@ -100,9 +101,8 @@ def spawn_process(
     node = parent.node
     if not callable(body):
         raise TypeError(f"spawn takes an async function and its arguments, not {body!r}")
-    if label is None:
-        label = getattr(body, "__qualname__", None) or repr(body)
-    process = node.new_process(body, args, label, parent)
+    shown: str = label or getattr(body, "__qualname__", None) or repr(body)
+    process = node.new_process(body, args, shown, parent)
     try:
         if mailbox is not None:
             process.bound_mailbox(
@@ -119,7 +119,7 @@ def spawn_process(
     return process
 
 
-# -- who and where ----------------------------------------------------------------------------------
+# -- who and where ---------------------------------------------------------------------------
 
 
 def self_pid() -> Pid:
@@ -205,7 +205,8 @@ def processes() -> list[Pid]:
 def register(name: str, pid: Pid | None = None) -> None:
     """Give a process, by default this one, a name.
 
-    Raises `NameTaken`, `AlreadyNamed` (a process has one name at most), or `NoProcess` if it is dead.
+    Raises `NameTaken`, `AlreadyNamed` (a process has one name at most), or `NoProcess` if it is
+    dead.
     """
     node = current_process().node
     target = self_pid() if pid is None else pid
@@ -228,7 +229,7 @@ def registered() -> list[str]:
     return current_process().node.names.all()
 
 
-# -- messages ---------------------------------------------------------------------------------------
+# -- messages --------------------------------------------------------------------------------
 
 
 def send(to: Destination, message: object) -> None:
@@ -278,9 +279,10 @@ def receive_nowait(kind: type[Any] = object, where: Callable[[Any], bool] | None
 async def call(to: Destination, request: object) -> Any:
     """Ask a process something and wait for the answer.
 
-    The process finds a `Call` in its mailbox, and answers with `reply`. Raises `CallFailed` with its
-    exit reason if it is dead (`"noproc"`), or dies before it has answered, and with a `CallCycle` if
-    it waits for the caller itself. May be used by any task of the program, not only by processes.
+    The process finds a `Call` in its mailbox, and answers with `reply`. Raises `CallFailed` with
+    its exit reason if it is dead (`"noproc"`), or dies before it has answered, and with a
+    `CallCycle` if it waits for the caller itself. May be used by any task of the program, not only
+    by processes.
     """
     caller = running_process.get()
     if type(to) is Pid:
@@ -294,7 +296,7 @@ def reply(to: Call, value: object) -> None:
     to.reply(value)
 
 
-# -- links, monitors, exit signals ------------------------------------------------------------------
+# -- links, monitors, exit signals -----------------------------------------------------------
 
 
 def link(to: Pid) -> None:
@@ -318,8 +320,8 @@ def monitor(to: Pid | str) -> Ref:
     """Have a `Down` sent to this process when another one ends; return the monitor's reference.
 
     Each call makes a monitor of its own, which fires once, for every reason. Of a dead process, or
-    a name that nobody has, the `Down` comes at once, with `"noproc"`; a monitor by name is one of the
-    process that has the name now. A monitor of oneself never fires.
+    a name that nobody has, the `Down` comes at once, with `"noproc"`; a monitor by name is one of
+    the process that has the name now. A monitor of oneself never fires.
     """
     watcher = current_process()
     node = watcher.node
@@ -375,7 +377,7 @@ def trap_exit(on: bool = True) -> bool:
     return before
 
 
-# -- timers -----------------------------------------------------------------------------------------
+# -- timers ----------------------------------------------------------------------------------
 
 
 def send_after(delay: float, to: Destination, message: object) -> Ref:

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 
 
 def refuse_misspelt(cls: type, callbacks: Collection[str]) -> None:
-    """Raise TypeError if `cls` defines a method that is nearly, but not quite, a callback's name."""
+    """Raise TypeError if a method of `cls` is nearly, but not quite, named like a callback."""
     for name, value in vars(cls).items():
         if name.startswith("_") or name in callbacks or not callable(value):
             continue

@@ -46,7 +46,7 @@ class ChildCount:
 
 
 def child(
-    function: Callable[[Unpack[Ts]], Awaitable[object]], *args: Unpack[Ts], id: object = None
+    function: Callable[[Unpack[Ts]], Awaitable[object]], *args: *Ts, id: object = None
 ) -> ChildSpec:
     """Return the specification of a plain async function as a child.
 

@@ -77,7 +77,7 @@ class DynamicSupervisor(GenServer):
         return None
 
     @on_call
-    async def start_child(self, spec: ChildSpec) -> Pid | None | Refuse:
+    async def start_child(self, spec: ChildSpec) -> Pid | Refuse | None:
         """Start a child; return its pid, or None if it asked not to be started.
 
         Raises `MaxChildren`, or `StartFailed` with the reason. The id of the specification is not
@@ -99,7 +99,7 @@ class DynamicSupervisor(GenServer):
         return pid
 
     @on_call
-    async def terminate_child(self, pid: Pid) -> None | Refuse:
+    async def terminate_child(self, pid: Pid) -> Refuse | None:
         """Shut a child down and forget it; raises `ChildError("not_found")`."""
         spec = self._children.pop(pid, None)
         if spec is None:

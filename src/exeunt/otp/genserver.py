@@ -17,9 +17,9 @@ is the plain method.
     counter = await Counter.start_link(40)
     assert await Counter.add(counter, 2) == 42
 
-`handle_call`, `handle_cast` and `handle_info` are for messages that one would rather take apart with
-`match`. A callback that raises ends the server: `terminate` runs, the crash is logged, and everyone
-who waits for an answer, is linked to it, or monitors it, hears of it.
+`handle_call`, `handle_cast` and `handle_info` are for messages that one would rather take apart
+with `match`. A callback that raises ends the server: `terminate` runs, the crash is logged, and
+everyone who waits for an answer, is linked to it, or monitors it, hears of it.
 
 The rules are those of OTP's `gen_server`; `exeunt.otp.results` lists what callbacks may return.
 """
@@ -195,12 +195,12 @@ class Named(Generic[P]):
         return child_of_server(self._server, args, kwargs, name=self._name)
 
 
-class on_call(Generic[P, R]):  # noqa: N801 - a decorator
+class on_call(Generic[P, R]):
     """Make a method a request that is answered.
 
     `Class.method(server, …)` sends the request and waits for the reply; `self.method(…)` is the
-    method itself. The method may return `NoReply()`, `Refuse(error)`, `Stop(…)` or `Reply(…)` instead
-    of its reply; annotate that as `-> int | NoReply`, and callers still see an int.
+    method itself. The method may return `NoReply()`, `Refuse(error)`, `Stop(…)` or `Reply(…)`
+    instead of its reply; annotate that as `-> int | NoReply`, and callers still see an int.
     """
 
     def __init__(
@@ -235,7 +235,7 @@ class on_call(Generic[P, R]):  # noqa: N801 - a decorator
         return call(server, MethodRequest(owner, self._name, args, kwargs))
 
 
-class on_cast(Generic[P]):  # noqa: N801 - a decorator
+class on_cast(Generic[P]):
     """Make a method a request that is not answered.
 
     `Class.method(server, …)` sends the request, and returns at once, whether the server lives or
@@ -270,7 +270,7 @@ class on_cast(Generic[P]):  # noqa: N801 - a decorator
 
 
 def cast_to(server: Destination, request: object) -> None:
-    """Send a request for `handle_cast`. Never fails: not for the dead, not for a name nobody has."""
+    """Send a request for `handle_cast`. Never fails, not even for a name that nobody has."""
     process = current_process().node.find(server)
     if process is not None:
         process.deliver(Cast(request))

@@ -1,7 +1,7 @@
 """Look into a running server, hold it, change it: the functions of OTP's `sys`.
 
-Each is a request that the server serves in turn with its messages, without any of its callbacks. All
-raise `CallFailed` as calls do. They are for debugging and for tests, not for programs.
+Each is a request that the server serves in turn with its messages, without any of its callbacks.
+All raise `CallFailed` as calls do. They are for debugging and for tests, not for programs.
 """
 
 from __future__ import annotations

@@ -3,9 +3,10 @@
 | callback | may return |
 | --- | --- |
 | `init` | None, a *next*, `Ignore()`, `Stop(reason)` |
-| `handle_call` | `Reply(value, next)`, `NoReply(next)`, `Refuse(error, next)`, `Stop(reason, reply)` |
+| `handle_call` | `Reply(value)`, `NoReply()`, `Refuse(error)`, each with a *next*; `Stop(…)` |
 | an `@on_call` method | the reply itself, or any of those |
-| `handle_cast`, `handle_info`, `handle_continue`, an `@on_cast` method | None, a *next*, `Stop(reason)` |
+| `handle_cast`, `handle_info`, `handle_continue` | None, a *next*, `Stop(reason)` |
+| an `@on_cast` method | the same |
 
 A *next* is `Continue(argument)`: `handle_continue(argument)` runs before any message is taken; or
 `TimeoutAfter(seconds)`: `handle_info("timeout")` runs if no message comes in that time.

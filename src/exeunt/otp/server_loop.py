@@ -137,9 +137,7 @@ class ServerLoop:
 
     # -- its life -------------------------------------------------------------------------------
 
-    async def run(
-        self, starting: Call, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> None:
+    async def run(self, starting: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Initialise, serve, terminate: the whole body of the process."""
         process = self.process
         process.describe = self._describe
@@ -342,4 +340,3 @@ class ServerLoop:
 
 
 _CALL_RESULTS = frozenset({Reply, NoReply, Refuse, Stop})
-

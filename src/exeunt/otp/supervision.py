@@ -45,10 +45,11 @@ class _Changes(TypedDict, total=False):
 class ChildSpec:
     """How to start a child, and what to do when it ends.
 
-    `start` is an async function that starts a process linked to the caller, and returns its pid when
-    it is up; it raises `StartIgnored` if there is nothing to start, and anything else if that failed.
-    `id` names the child within its supervisor. `shutdown` is by default 5 seconds for a worker, and
-    as long as it takes for a supervisor. A `significant` child can end its supervisor by ending.
+    `start` is an async function that starts a process linked to the caller, and returns its pid
+    when it is up; it raises `StartIgnored` if there is nothing to start, and anything else if that
+    failed. `id` names the child within its supervisor. `shutdown` is by default 5 seconds for a
+    worker, and as long as it takes for a supervisor. A `significant` child can end its supervisor
+    by ending.
     """
 
     id: object
@@ -128,8 +129,7 @@ def check_children(specs: Sequence[ChildSpec], auto_shutdown: AutoShutdown) -> N
         check_child(spec, auto_shutdown)
         if spec.id in seen:
             raise BadChildSpec(
-                f"two children have the id {spec.id!r}: give one another, with "
-                "spec.replace(id=…)"
+                f"two children have the id {spec.id!r}: give one another, with spec.replace(id=…)"
             )
         seen.add(spec.id)
 

@@ -6,9 +6,9 @@
     )
 
 Children are started in order, each when the one before is up, and shut down in the reverse order.
-When one ends, the strategy says whom that concerns and its restart type whether it is started again;
-more than `max_restarts` restarts within `max_seconds` are too many: then the supervisor shuts the
-others down and ends itself, which is for its own supervisor to deal with.
+When one ends, the strategy says whom that concerns and its restart type whether it is started
+again; more than `max_restarts` restarts within `max_seconds` are too many: then the supervisor
+shuts the others down and ends itself, which is for its own supervisor to deal with.
 
 The rules are those of OTP's `supervisor`, the defaults those of Elixir's. A supervisor is itself a
 GenServer, so it can be stopped, looked into, and be a child of another one.
@@ -123,7 +123,7 @@ class Supervisor(GenServer):
     # -- what it can be asked ---------------------------------------------------------------------
 
     @on_call
-    async def start_child(self, spec: ChildSpec) -> Pid | None | Refuse:
+    async def start_child(self, spec: ChildSpec) -> Pid | Refuse | None:
         """Start another child, the last in order; return its pid, or None if it is ignored.
 
         Raises `AlreadyStarted` or `ChildError("already_present")` if the id is known, `StartFailed`
@@ -150,7 +150,7 @@ class Supervisor(GenServer):
         return pid
 
     @on_call
-    async def terminate_child(self, id: object) -> None | Refuse:
+    async def terminate_child(self, id: object) -> Refuse | None:
         """Shut a child down; it stays known, unless it is temporary, and is not restarted.
 
         Raises `ChildError("not_found")`. All else waits while a slow child ends.
@@ -164,7 +164,7 @@ class Supervisor(GenServer):
         return None
 
     @on_call
-    async def restart_child(self, id: object) -> Pid | None | Refuse:
+    async def restart_child(self, id: object) -> Pid | Refuse | None:
         """Start a child that is known but does not run; None if it is ignored.
 
         That is not counted as a restart. Raises `ChildError` with `"running"`, `"restarting"` or
@@ -183,7 +183,7 @@ class Supervisor(GenServer):
         return pid
 
     @on_call
-    async def delete_child(self, id: object) -> None | Refuse:
+    async def delete_child(self, id: object) -> Refuse | None:
         """Forget a child that does not run; raises `ChildError` as `restart_child` does."""
         problem = self._unless_stopped(id)
         if problem is not None:

@@ -6,10 +6,10 @@
     async def say_goodbye(pid: Pid, reason: Reason, room: str, user: str) -> None:
         ...
 
-The watcher traps exits and links itself to what it watches, so that there is no way to leave that it
-does not hear of: a return, a crash, an exit signal, a kill. Each function runs in a process of its
-own, so that one that is slow or crashes harms nobody, and a crash is logged with the process that
-the function was for.
+The watcher traps exits and links itself to what it watches, so that there is no way to leave that
+it does not hear of: a return, a crash, an exit signal, a kill. Each function runs in a process of
+its own, so that one that is slow or crashes harms nobody, and a crash is logged with the process
+that the function was for.
 
 A link works both ways: if the watcher dies, what it watches dies with it. That is on purpose: no
 process that is to be watched lives on unwatched.
@@ -149,9 +149,7 @@ class Watcher(GenServer):
             return
         leave, args = entry
         name = getattr(leave, "__qualname__", repr(leave))
-        task = spawn_process(
-            leave, (pid, reason, *args), label=f"leave of {pid}: {name}"
-        ).pid
+        task = spawn_process(leave, (pid, reason, *args), label=f"leave of {pid}: {name}").pid
         self._running[monitor(task)] = (task, pid, reason, name)
 
     def _has_run(self, ref: Ref, reason: Reason) -> None:

@@ -35,10 +35,11 @@ MOST_MEMBERS: Final = 5000
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Somebody in a room; `socket` is the id of the connection."""
+    """Somebody in a room: the channel's process, and the id of its socket."""
 
     id: int
     name: str
+    channel: Pid
     socket: str
 
 
@@ -62,9 +63,8 @@ class Room(GenServer):
         if len(self.members) >= MOST_MEMBERS:
             return Refuse(RoomIsFull("This room is full."))
         self.members[member.id] = member
-        self.hub.broadcast(
-            self.topic, "joined", {"id": member.id, "name": member.name, "at": now()}
-        )
+        joined = {"id": member.id, "name": member.name, "at": now()}
+        self.hub.broadcast_from(member.channel, self.topic, "joined", joined)
         return {
             "id": member.id,
             "name": member.name,

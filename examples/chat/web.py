@@ -51,7 +51,8 @@ class RoomChannel(Channel):
         if not 1 <= len(name) <= LONGEST_NAME or not name.isprintable():
             return Error({"reason": f"A room has a name of 1 to {LONGEST_NAME} letters."})
         self.room = await find_room(name, self.hub)
-        self.member = Member(next(_numbers), self.assigns["name"], self.socket_id or "")
+        name_of_user = self.assigns["name"]
+        self.member = Member(next(_numbers), name_of_user, self.pid, self.socket_id or "")
         # If the room crashes, its members go with it, and their pages join the new one.
         link(self.room)
         await Watcher.watch("watcher", self.pid, say_goodbye, name, self.member.id)

@@ -97,7 +97,7 @@ let finishLeaving = null;
 // Small things
 
 const clean = (value, limit) => String(value ?? "").slice(0, limit);
-const asTime = (value) => (Number.isFinite(value) && Math.abs(value) < 8.64e15 ? value : Date.now());
+const isTime = (value) => Number.isFinite(value) && Math.abs(value) < 8.64e15;
 
 function make(tag, className, text) {
   const element = document.createElement(tag);
@@ -130,7 +130,11 @@ function hueOf(name) {
 
 const clock = new Intl.DateTimeFormat("en-GB", {hour: "2-digit", minute: "2-digit"});
 const fullDate = new Intl.DateTimeFormat(undefined, {dateStyle: "full", timeStyle: "medium"});
-const dayName = new Intl.DateTimeFormat(undefined, {weekday: "long", day: "numeric", month: "long"});
+const dayName = new Intl.DateTimeFormat(undefined, {
+  weekday: "long",
+  day: "numeric",
+  month: "long",
+});
 
 function makeTime(at) {
   const date = new Date(at);
@@ -705,7 +709,7 @@ function normal(kind, raw) {
     name: clean(raw.name, 64) || "somebody",
     text: clean(raw.text, 8000),
     how: clean(raw.how, 300),
-    at: asTime(raw.at),
+    at: isTime(raw.at) ? raw.at : Date.now(),
   };
 }
 

@@ -7,12 +7,13 @@ situation on the wire; the rules are those of Phoenix.Channel.Server.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from exeunt.channels.channel import Channel, NotJoined, Reply
 from exeunt.channels.pubsub import Broadcast, Fastlane
-from exeunt.channels.wire import Message
+from exeunt.channels.wire import Encoded, Message
 from exeunt.kernel.calls import Call
 from exeunt.kernel.exits import (
     NOPROC,
@@ -61,6 +62,27 @@ class ConnectionGone:
     """The connection has ended, for this reason; sent ahead of the connection's own end."""
 
     reason: Reason
+
+
+MISSED_BROADCASTS: Final = 1000
+"""How many broadcasts, the latest, are kept for a client whose join is not decided yet."""
+
+
+class _Gate:
+    """Keeps the broadcasts of a topic for a client until its join has been answered.
+
+    Phoenix: a broadcast that is made while `join` runs is lost to the client. Here it follows the
+    reply, so that nothing is missing between what `join` has read somewhere (a history, a list of
+    who is here) and the first broadcast.
+    """
+
+    __slots__ = ("kept",)
+
+    def __init__(self) -> None:
+        self.kept: deque[Encoded] = deque(maxlen=MISSED_BROADCASTS)
+
+    def send(self, message: Encoded) -> None:
+        self.kept.append(message)
 
 
 class _Join:
@@ -158,6 +180,10 @@ class ChannelServer(GenServer):
     async def _join(self, asked: _Join) -> CastResult:
         session, entry, channel = self.session, self.entry, self.channel
         before = dict(channel.assigns)
+        gate = _Gate()
+        subscription = session.hub.subscribe(
+            self.topic, fastlane=Fastlane(gate, session.serializer, channel.intercepts)
+        )
         result: object = await channel.join(self.topic, asked.params)
         if result is not None and not (
             isinstance(result, Reply) and result.status in ("ok", "error")
@@ -170,19 +196,19 @@ class ChannelServer(GenServer):
             # Phoenix: terminate then sees the socket as it was before the join.
             channel.assigns = before
             self._has_answered = True
+            session.hub.unsubscribe(self.topic)
             session.join_refused(entry, response)
             return Stop(SHUTDOWN)
         reply = session.serializer.encode_reply(
             entry.join_ref, asked.ref, self.topic, "ok", response
         )
         self.is_joined = self._has_answered = True
-        # The reply comes before all else of this join: nothing can be sent in between, since
-        # these two are one step.
+        # The reply comes before all else of this join, then what was broadcast meanwhile: this is
+        # one step, so nothing comes in between.
         session.transport.send(reply)
-        session.hub.subscribe(
-            self.topic,
-            fastlane=Fastlane(session.transport, session.serializer, channel.intercepts),
-        )
+        for message in gate.kept:
+            session.transport.send(message)
+        subscription.fastlane = Fastlane(session.transport, session.serializer, channel.intercepts)
         session.joined(entry)
         return None
 

@@ -28,7 +28,14 @@ from typing import TypeAlias
 
 import trio
 
-from exeunt.channels.errors import Closed, ConnectionEnded, Lost, ProtocolError, ProtocolViolation
+from exeunt.channels.errors import (
+    Closed,
+    ConnectionEnded,
+    Lost,
+    PayloadError,
+    ProtocolError,
+    ProtocolViolation,
+)
 from exeunt.channels.http import serve_requests
 from exeunt.channels.http_messages import Limits, Request, Response, SwitchToWebSocket, Upgrade
 from exeunt.channels.origin import OriginCheck, is_origin_allowed
@@ -235,6 +242,9 @@ class _Connection:
         try:
             while True:
                 await session.receive(await self._websocket.receive())
+        except PayloadError as error:
+            # What the client sent cannot be sent back, such as a ref that nests too deeply.
+            self._finish(session, Crash(error), 1011)
         except ProtocolError as error:
             logger.warning("closing %s for a malformed frame: %s", self._websocket, error)
             self._finish(session, Crash(error), error.code)

@@ -16,9 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from exeunt.channels.transports.contract import Transport
 from exeunt.channels.wire import Encoded, Serializer
 from exeunt.kernel.ids import Pid
 from exeunt.kernel.primitives import send
@@ -34,6 +33,14 @@ class Broadcast:
     payload: Any
 
 
+class Sink(Protocol):
+    """What takes encoded messages for one client: its transport."""
+
+    def send(self, message: Encoded) -> None:
+        """Take a message; never wait and never raise."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Fastlane:
     """Where broadcasts of a channel's topic go: straight to its client.
@@ -41,12 +48,14 @@ class Fastlane:
     But for the events in `intercepts`: the channel gets those as a `Broadcast` and decides.
     """
 
-    transport: Transport
+    transport: Sink
     serializer: Serializer
     intercepts: Collection[str] = ()
 
 
-class _Subscription:
+class Subscription:
+    """One process's subscription to a topic, perhaps with a fastlane that can be changed."""
+
     __slots__ = ("fastlane", "pid", "topic")
 
     def __init__(self, topic: str, pid: Pid, fastlane: Fastlane | None) -> None:
@@ -60,19 +69,20 @@ class PubSub:
 
     def __init__(self) -> None:
         # Invariant: a topic without subscribers has no entry; a dead process has no subscription.
-        self._topics: dict[str, dict[_Subscription, None]] = {}
-        self._of_process: dict[Pid, list[_Subscription]] = {}
+        self._topics: dict[str, dict[Subscription, None]] = {}
+        self._of_process: dict[Pid, list[Subscription]] = {}
 
-    def subscribe(self, topic: str, *, fastlane: Fastlane | None = None) -> None:
+    def subscribe(self, topic: str, *, fastlane: Fastlane | None = None) -> Subscription:
         """Subscribe this process to a topic; twice means that it gets everything twice."""
         process = current_process()
-        subscription = _Subscription(topic, process.pid, fastlane)
+        subscription = Subscription(topic, process.pid, fastlane)
         self._topics.setdefault(topic, {})[subscription] = None
         mine = self._of_process.get(process.pid)
         if mine is None:
             mine = self._of_process[process.pid] = []
             self._forget_at_exit(process)
         mine.append(subscription)
+        return subscription
 
     def unsubscribe(self, topic: str) -> None:
         """Take all subscriptions of this process to a topic away."""
@@ -136,7 +146,7 @@ class PubSub:
         for subscription in self._of_process.pop(pid, ()):
             self._remove(subscription)
 
-    def _remove(self, subscription: _Subscription) -> None:
+    def _remove(self, subscription: Subscription) -> None:
         subscriptions = self._topics.get(subscription.topic)
         if subscriptions is not None:
             subscriptions.pop(subscription, None)

@@ -193,7 +193,7 @@ class ChannelServer(GenServer):
             )
         response: Any = {} if result is None or result.response is None else result.response
         if result is not None and result.status == "error":
-            # Phoenix: terminate then sees the socket as it was before the join.
+            # As in Phoenix, terminate then sees the socket as it was before the join.
             channel.assigns = before
             self._has_answered = True
             session.hub.unsubscribe(self.topic)

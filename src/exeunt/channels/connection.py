@@ -230,7 +230,7 @@ class _Connection:
                             case Exit(pid, _) if pid is parent:
                                 self._finish(session, Shutdown("draining"), 1012)
                             case _:
-                                # Phoenix: whatever else is sent to a transport is ignored.
+                                # As in Phoenix, whatever else is sent to a connection is ignored.
                                 pass
                 finally:
                     cancel_timer(idle)

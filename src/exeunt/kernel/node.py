@@ -38,6 +38,7 @@ from exeunt.kernel.names import Destination, NameTable
 from exeunt.kernel.process import Process, running_process
 from exeunt.kernel.signals import signal as send_signal
 from exeunt.kernel.timers import Timers
+from exeunt.kernel.trio_seam import repeat_from
 
 T = TypeVar("T")
 
@@ -356,8 +357,13 @@ def run(
 ) -> T:
     """Run an async function as the main process of a new node, within a new `trio.run`.
 
-    Returns what it returns and raises what `open_node` raises.
+    Returns what it returns and raises what `open_node` raises. With a `seed` two runs do the same
+    in the same order, as far as it is the program that decides: it seeds `node.random` and the
+    order in which trio runs its tasks. With `clock=trio.testing.MockClock(autojump_threshold=0)`
+    time does not pass by itself either.
     """
+    if seed is not None:
+        repeat_from(seed)
 
     async def program() -> T:
         async with open_node(seed=seed):

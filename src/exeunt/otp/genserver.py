@@ -22,6 +22,10 @@ with `match`. A callback that raises ends the server: `terminate` runs, the cras
 everyone who waits for an answer, is linked to it, or monitors it, hears of it.
 
 The rules are those of OTP's `gen_server`; `exeunt.otp.results` lists what callbacks may return.
+
+OTP: a callback returns the new state, so that one which raises leaves the old one behind; here the
+state is in attributes, and what a callback has changed before it raised stays changed for
+`terminate` to see. A callback that must not leave things half done computes first and assigns last.
 """
 
 from __future__ import annotations

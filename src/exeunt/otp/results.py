@@ -10,6 +10,9 @@
 
 A *next* is `Continue(argument)`: `handle_continue(argument)` runs before any message is taken; or
 `TimeoutAfter(seconds)`: `handle_info("timeout")` runs if no message comes in that time.
+
+OTP: a callback may also return `hibernate`, which shrinks the memory of a process that waits; there
+is nothing to shrink here, so there is no such result.
 """
 
 from __future__ import annotations

@@ -179,7 +179,7 @@ class ServerLoop:
             await self.server.terminate(reason)
         except BaseException as error:
             self.process.reporting = "always"
-            # OTP: the failure of terminate becomes the exit reason. What it failed over is its
+            # As in OTP the failure of terminate becomes the exit reason; what it failed over is its
             # context.
             if isinstance(reason, Crash) and error.__context__ is None:
                 error.__context__ = reason.exception
@@ -210,7 +210,7 @@ class ServerLoop:
             if kind is Call:
                 request = message.request
                 if isinstance(request, SystemRequest):
-                    # OTP: does not cancel a time-out, but has it start anew.
+                    # As in OTP it does not cancel a time-out, but has it start anew.
                     if isinstance(request, StopRequest):
                         return None, NOTHING, request.reason
                     self._serve_system(request, message)

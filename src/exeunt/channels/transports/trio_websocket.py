@@ -84,13 +84,14 @@ async def open_websocket(
 class WebSocket:
     """An open WebSocket, the transport of one client; made by `open_websocket`."""
 
-    __slots__ = ("_end", "_library", "_stream")
+    __slots__ = ("_end", "_end_came", "_library", "_stream")
 
     def __init__(self, stream: ByteStream) -> None:
         self._stream = stream
         self._library: trio_websocket.WebSocketConnection | None = None
         # How the connection ended, set once, by whatever was first. From then on nothing is sent.
         self._end: ConnectionEnded | None = None
+        self._end_came: trio.Event | None = None
 
     def __repr__(self) -> str:
         return f"<WebSocket {self._stream.peer} {self._end or 'open'}>"
@@ -123,6 +124,8 @@ class WebSocket:
         try:
             message = await self._library.get_message()
         except trio_websocket.ConnectionClosed:
+            # The library tells its readers first, and only then what made it give up.
+            await self._wait_for_end()
             raise self._ended() from None
         if self._end is not None and _is_local(self._end):
             raise self._ended()  # we closed while this waited: the message comes too late
@@ -172,8 +175,7 @@ class WebSocket:
 
     def abort(self) -> None:
         """Cut the connection at once, without a close frame."""
-        if self._end is None:
-            self._end = Lost("aborted")
+        self._finish(Lost("aborted"))
         self._stream.abort()
 
     # -- from here on: for this module
@@ -192,16 +194,21 @@ class WebSocket:
         if self._library is None:
             raise Lost("failed", self._end)
 
-    def _ended(self) -> ConnectionEnded:
+    async def _wait_for_end(self) -> None:
         if self._end is None:
-            self._end = Lost("failed")
-        return self._end.with_traceback(None)
+            self._end_came = self._end_came or trio.Event()
+            await self._end_came.wait()
+
+    def _ended(self) -> ConnectionEnded:
+        return (self._end or Lost("failed")).with_traceback(None)
 
     def _finish(self, end: ConnectionEnded, last_frame: bytes | None = None) -> None:
         if self._end is None:
             self._end = end
             if last_frame is not None:
                 self._stream.put(last_frame)
+            if self._end_came is not None:
+                self._end_came.set()
 
     def _overflowed(self) -> None:
         self._finish(Lost("overflow"))
@@ -307,10 +314,12 @@ class _ReaderGuard:
         self._nursery.start_soon(self._run, reader)
 
     async def _run(self, reader: Callable[[], Awaitable[None]]) -> None:
+        failure: Exception | None = None
         try:
             await reader()
         except Exception as error:
-            self._ws._finish(Lost("failed", error))
+            failure = error
+        self._ws._finish(Lost("failed", failure))  # as a rule the end has come before
 
 
 class MessageSizes:

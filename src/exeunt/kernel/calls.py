@@ -34,7 +34,7 @@ class Call:
     all processes). Keep the call and `reply` to it whenever the answer is there, from any process.
     """
 
-    __slots__ = ("_server", "_task", "caller", "request", "target", "was_taken")
+    __slots__ = ("_outcome", "_server", "_task", "caller", "request", "target", "was_taken")
 
     def __init__(self, request: object, caller: Pid | None, target: object) -> None:
         self.request = request
@@ -43,9 +43,11 @@ class Call:
         # Whether the server has taken it out of its mailbox.
         self.was_taken = False
         # Invariant: while the call is pending, `_server` is who has to answer, the call is in
-        # `_server.calls`, and `_task` is parked. Otherwise `_server` is None.
+        # `_server.calls`, and `_task` is parked, or about to. Otherwise `_server` is None. The
+        # outcome is kept only if it was there before the task had parked.
         self._server: Process | None = None
         self._task: Task | None = None
+        self._outcome: Value[object] | Error | None = None
 
     def __repr__(self) -> str:
         return f"Call({self.request!r}, caller={self.caller})"
@@ -94,11 +96,16 @@ class Call:
     def _settle(self, outcome: Value[object] | Error) -> None:
         self._server = None
         task, self._task = self._task, None
-        if task is not None:
+        if task is None:
+            self._outcome = outcome
+        else:
             reschedule(task, outcome)
 
     async def wait(self) -> Any:
         """Park until the answer is there."""
+        if self._outcome is not None:
+            await trio.lowlevel.checkpoint()
+            return self._outcome.unwrap()
         self._task = current_task()
         return await wait_task_rescheduled(self._abort)
 
@@ -124,19 +131,25 @@ async def call_process(
     if server is None or server.status != "running":
         await trio.lowlevel.checkpoint()
         raise CallFailed(target, request, NOPROC)
-    if caller is None or caller.task is not current_task():
-        pending.attach(server)
-        server.deliver(pending)
-        return await pending.wait()
-    if server is caller or server.waiting is not None:
+    if caller is not None and caller.task is not current_task():
+        # Only in a call of its own task does a process take no messages.
+        caller = None
+    if caller is not None and (server is caller or server.waiting is not None):
         cycle = _find_cycle(caller, server)
         if cycle is not None:
             await trio.lowlevel.checkpoint()
             raise CallFailed(target, request, cycle)
     pending.attach(server)
+    server.deliver(pending)
+    return await wait_as(caller, pending)
+
+
+async def wait_as(caller: Process | None, pending: Call) -> Any:
+    """Wait for the answer to a call in a process's own task, so that cycles through it are seen."""
+    if caller is None:
+        return await pending.wait()
     caller.waiting = pending
     try:
-        server.deliver(pending)
         return await pending.wait()
     finally:
         caller.waiting = None

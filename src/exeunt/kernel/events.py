@@ -12,6 +12,7 @@ record each.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Final, TypeVar
@@ -156,9 +157,14 @@ class Events:
         for handler in self._handlers.get(type(event), ()):
             try:
                 handler(event)
-            except Exception:
+            except BaseException as error:
+                # Whatever it is: the process that the event is about must come to its end.
                 self._remove(type(event), handler)
-                logger.exception("a handler of %s failed and is removed", type(event).__name__)
+                _log(
+                    logging.ERROR,
+                    f"a handler of {type(event).__name__} failed and is removed",
+                    error,
+                )
 
     def _remove(self, kind: type[Event], handler: Callable[..., None]) -> None:
         rest = tuple(one for one in self._handlers.get(kind, ()) if one is not handler)
@@ -169,31 +175,42 @@ class Events:
 
 
 def log_event(event: Event) -> None:
-    """Write an event to the standard logging, as one record."""
+    """Write an event to the standard logging, as one record. Never raises."""
     error = event.exception if isinstance(event, CrashReport) else None
-    shown = None if error is None else (type(error), error, error.__traceback__)
-    logger.log(event.level, "%s", event, exc_info=shown, extra={"event": event})
+    _log(event.level, shown(event, 10_000), error, event)
+
+
+def _log(
+    level: int, text: str, error: BaseException | None = None, event: Event | None = None
+) -> None:
+    info = None if error is None else (type(error), error, error.__traceback__)
+    try:
+        logger.log(level, "%s", text, exc_info=info, extra={"event": event})
+    except BaseException as failure:
+        # A handler of the logging has failed, which is no reason to end a process differently.
+        print(f"{text}\n(and the logging failed: {failure!r})", file=sys.stderr)
 
 
 def describe_crash(report: CrashReport) -> str:
     """Write a crash report as text of a few lines."""
     name = f" {report.name!r}" if report.name else ""
-    lines = [f"{report.pid}{name} ({report.label}) ended: {_short(report.reason)}"]
+    lines = [f"{report.pid}{name} ({report.label}) ended: {shown(report.reason)}"]
     if report.while_exiting is not None:
         lines[0] = (
             f"{report.pid}{name} ({report.label}) failed to clean up while it ended for "
-            f"{_short(report.while_exiting)}: {_short(report.reason)}"
+            f"{shown(report.while_exiting)}: {shown(report.reason)}"
         )
     for key, value in report.details.items():
-        lines.append(f"  {key}: {_short(value)}")
+        lines.append(f"  {key}: {shown(value)}")
     if report.ancestors:
         lines.append("  ancestors: " + ", ".join(map(repr, report.ancestors)))
     return "\n".join(lines)
 
 
-def _short(value: object, most: int = 500) -> str:
+def shown(value: object, most: int = 500) -> str:
+    """Return `str(value)`, shortened, whatever its `__str__` does."""
     try:
         text = value if isinstance(value, str) else str(value)
     except Exception as error:
-        text = f"<{type(value).__name__}, whose str() failed: {type(error).__name__}>"
+        text = f"<a {type(value).__name__}, whose str() failed: {type(error).__name__}>"
     return text if len(text) <= most else f"{text[:most]}… ({len(text)} characters)"

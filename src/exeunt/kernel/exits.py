@@ -70,12 +70,16 @@ class Exit:
     reason: Reason
 
 
+Shown: TypeAlias = "Pid | str | object"
+"""What a monitor was asked for: a pid, a name, or a `Via`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Down:
-    """The message of a monitor that fired; `process` is the name if it was monitored by name."""
+    """The message of a monitor that fired; `process` is what was given: the pid, or the name."""
 
     ref: Ref
-    process: Pid | str
+    process: Shown
     reason: Reason
 
 

@@ -50,13 +50,14 @@ class Mailbox:
 
     def put(self, message: object) -> None:
         """Append a message and wake the receiver. Never blocks and never fails."""
+        receiver = self.receiver
+        if receiver is not None:
+            # First, since it raises in a thread that is not trio's, where nothing may change.
+            reschedule(receiver)
+            self.receiver = None
         if self.messages is _NO_MESSAGES:
             self.messages = deque()
         self.messages.append(message)
-        receiver = self.receiver
-        if receiver is not None:
-            self.receiver = None
-            reschedule(receiver)
 
     def remove_if(self, unwanted: Callable[[object], bool]) -> int:
         """Remove all messages that `unwanted` picks, wherever they stand; return their number."""
@@ -76,8 +77,20 @@ class Mailbox:
         """
         self.withdrawn += 1
         if self.withdrawn > 16 and self.withdrawn * 2 > len(self.messages):
-            self.remove_if(lambda one: isinstance(one, Call) and not one.is_pending)
-            self.withdrawn = 0
+            self.sweep()
+
+    def sweep(self) -> None:
+        """Remove the calls whose callers have given up."""
+        self.remove_if(lambda one: isinstance(one, Call) and not one.is_pending)
+        self.withdrawn = 0
+
+    async def spend(self) -> None:
+        """Count one unit of work that takes no message; let the others run when it is time."""
+        if self.budget > 0:
+            self.budget -= 1
+        else:
+            self.budget = REDUCTIONS
+            await trio.lowlevel.checkpoint()
 
     async def get(self, kind: type[T], where: Callable[[T], bool] | None = None) -> T:
         """Take the first message of the type `kind` for which `where` holds; wait until one comes.
@@ -85,29 +98,35 @@ class Mailbox:
         The others stay where they are. One task at a time may wait.
         """
         messages = self.messages
-        if self.budget > 0 and messages and kind is object and where is None:
+        if (
+            self.budget > 0
+            and messages
+            and kind is object
+            and where is None
+            and self.receiver is None
+        ):
             self.budget -= 1
             message = messages.popleft()
             if type(message) is not Call or self._is_taken(message):
                 return cast(T, message)
-        if self.budget > 0:
-            self.budget -= 1
-        else:
-            self.budget = REDUCTIONS
-            await trio.lowlevel.checkpoint()
-        if self.receiver is not None:
-            raise RuntimeError(
-                "another task of this process is receiving already: a mailbox has one receiver"
-            )
+        await self.spend()
+        self._check_no_receiver()
         self.scanned = 0
         while True:
             if len(self.messages) > self.scanned:
                 found = self._scan(kind, where)
                 if found is not None:
                     return found[0]
+            self._check_no_receiver()
             self.budget = REDUCTIONS
             self.receiver = current_task()
             await wait_task_rescheduled(self._abort)
+
+    def _check_no_receiver(self) -> None:
+        if self.receiver is not None:
+            raise RuntimeError(
+                "another task of this process is receiving already: a mailbox has one receiver"
+            )
 
     def _abort(self, _: RaiseCancelT) -> Abort:
         self.receiver = None
@@ -164,6 +183,8 @@ class BoundedMailbox(Mailbox):
 
     def put(self, message: object) -> None:
         """Append a message, or let something go and tell `lost` of it."""
+        if len(self.messages) >= self.limit and self.withdrawn:
+            self.sweep()
         if len(self.messages) >= self.limit:
             if self.overflow != "drop_oldest":
                 self.lost(message)

@@ -57,6 +57,8 @@ class NameTable:
             raise ValueError("a process is registered under a non-empty string")
         if process is None or process.status != "running":
             raise NoProcess(pid)
+        if process.node.names is not self:
+            raise ValueError(f"{pid} is a process of another node, and is registered there only")
         holder = self._processes.get(name)
         if holder is not None:
             raise NameTaken(name, holder.pid)

@@ -32,7 +32,7 @@ from exeunt.kernel.events import (
     ZombieGone,
     log_event,
 )
-from exeunt.kernel.exits import KILL, SHUTDOWN, Reason
+from exeunt.kernel.exits import KILL, SHUTDOWN, ProcessExit, Reason
 from exeunt.kernel.ids import Pid, Ref
 from exeunt.kernel.names import Destination, NameTable
 from exeunt.kernel.process import Process, running_process
@@ -89,12 +89,14 @@ class Node:
         return Ref(self.number, next(self._ref_numbers))
 
     def find(self, to: Destination) -> Process | None:
-        """Return the running process that is meant, or None."""
+        """Return the running process that is meant, or None; raise TypeError for no destination."""
         if isinstance(to, Pid):
             process = to._process
             return process if process is not None and process.status == "running" else None
         if isinstance(to, str):
             return self.names.find(to)
+        if not hasattr(to, "whereis"):
+            raise TypeError(f"a process is given by its pid, its name, or a Via, not by {to!r}")
         pid = to.whereis()
         return None if pid is None else self.find(pid)
 
@@ -119,13 +121,13 @@ class Node:
         process = Process(self, pid, None if parent is None else parent.pid, label, body, args)
         pid._process = process
         self.processes[pid.number] = process
-        if self.events.wants(Spawned):
-            self.events.emit(Spawned(pid, process.parent, label))
         return process
 
     def launch(self, process: Process) -> None:
         """Start the trio task of a new process."""
         assert self._nursery is not None
+        if self.events.wants(Spawned):
+            self.events.emit(Spawned(process.pid, process.parent, process.label))
         self._nursery.start_soon(process.live, name=process.label)
 
     def forget(self, process: Process) -> None:
@@ -141,7 +143,7 @@ class Node:
         ref = self.make_ref()
         if process.timers is None:
             process.timers = {}
-        process.timers[ref] = None
+        process.timers[ref] = self.timers
         self.timers.start(ref, self._kill_grace, lambda: self._declare_dead(process))
 
     def _declare_dead(self, process: Process) -> None:
@@ -193,6 +195,11 @@ class Node:
         """Begin the shutdown."""
         self._closing.set()
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether the shutdown has begun."""
+        return self._closing.is_set()
+
     async def _listen(
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
@@ -213,8 +220,9 @@ class Node:
         main = self.main
         for process in reversed(self._others(main.pid)):
             await self._stop([process])
-        while self._others(None):
-            await self._stop(self._others(None))
+        if orphans := self._others(None):
+            await self._stop(orphans)
+        # What those have started while they ended goes too, and cannot start more.
         self._is_closed = True
         while self._others(None):
             await self._stop(self._others(None))
@@ -253,6 +261,8 @@ class Node:
         """Raise what the block of `open_node` has to raise."""
         if self._interruption is not None:
             raise self._interruption
+        if isinstance(outcome, ProcessExit):
+            raise MainExited(outcome.reason if signalled is None else signalled) from None
         if outcome is not None:
             raise outcome
         if signalled is not None:
@@ -319,7 +329,9 @@ async def open_node(
     catch_signals = signals and threading.current_thread() is threading.main_thread()
     try:
         async with trio.open_nursery() as nursery:
-            await nursery.start(node.host, catch_signals)
+            with trio.CancelScope(shield=True):
+                # Up to here it cannot be shut down, so it must come up, be it to end at once.
+                await nursery.start(node.host, catch_signals)
             try:
                 with main.scope:
                     yield node

@@ -7,17 +7,18 @@ destination, its pid, its name, or a `Via` will do.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, TypeVarTuple, Unpack, overload
+from typing import Any, Final, Literal, TypeVar, TypeVarTuple, Unpack, overload
 
 import trio
 
 from exeunt.kernel import signals
 from exeunt.kernel.calls import Call, call_process
 from exeunt.kernel.events import Dropped
-from exeunt.kernel.exits import NOPROC, Down, ProcessExit, Reason
+from exeunt.kernel.exits import NOPROC, Down, ProcessExit, Reason, Shown
 from exeunt.kernel.ids import Pid, Ref
 from exeunt.kernel.mailbox import BoundedMailbox, Overflow
 from exeunt.kernel.names import Destination
@@ -100,6 +101,8 @@ def spawn_process(
     parent = current_process()
     node = parent.node
     if not callable(body):
+        if inspect.iscoroutine(body):
+            body.close()
         raise TypeError(f"spawn takes an async function and its arguments, not {body!r}")
     shown: str = label or getattr(body, "__qualname__", None) or repr(body)
     process = node.new_process(body, args, shown, parent)
@@ -138,7 +141,7 @@ def current_node() -> Node:
 
 def is_alive(pid: Pid) -> bool:
     """Tell whether a process is alive; False from the moment that it is told to exit."""
-    process = pid._process
+    process = _entry(pid)
     return process is not None and process.status == "running"
 
 
@@ -157,7 +160,7 @@ class ProcessInfo:
     parent: Pid | None
     traps_exits: bool
     links: tuple[Pid, ...]
-    monitors: tuple[Pid | str, ...]
+    monitors: tuple[Shown, ...]
     monitored_by: tuple[Pid, ...]
     messages: tuple[object, ...]
 
@@ -169,7 +172,7 @@ class ProcessInfo:
 
 def process_info(pid: Pid) -> ProcessInfo | None:
     """Look at a process; None if it is dead."""
-    process = pid._process
+    process = _entry(pid)
     if process is None or process.status == "dead":
         return None
     mailbox = process.mailbox
@@ -186,10 +189,7 @@ def process_info(pid: Pid) -> ProcessInfo | None:
         parent=process.parent,
         traps_exits=process.traps,
         links=tuple(other.pid for other in process.links or ()),
-        monitors=tuple(
-            entry.shown if isinstance(entry.shown, str) else entry.target.pid
-            for entry in (process.monitors or {}).values()
-        ),
+        monitors=tuple(entry.shown for entry in (process.monitors or {}).values()),
         monitored_by=tuple(entry.watcher.pid for entry in (process.watchers or {}).values()),
         messages=tuple(
             one for one in mailbox.messages if not (isinstance(one, Call) and not one.is_pending)
@@ -202,6 +202,13 @@ def processes() -> list[Pid]:
     return [process.pid for process in current_process().node.processes.values()]
 
 
+def _entry(pid: Pid) -> Process | None:
+    """Return the table entry of a pid, None for the dead."""
+    if type(pid) is not Pid:
+        raise TypeError(f"a pid is needed here, not {pid!r}")
+    return pid._process
+
+
 def register(name: str, pid: Pid | None = None) -> None:
     """Give a process, by default this one, a name.
 
@@ -210,7 +217,7 @@ def register(name: str, pid: Pid | None = None) -> None:
     """
     node = current_process().node
     target = self_pid() if pid is None else pid
-    node.names.register(name, target._process, target)
+    node.names.register(name, _entry(target), target)
 
 
 def unregister(name: str) -> None:
@@ -305,7 +312,7 @@ def link(to: Pid) -> None:
     To link twice, or with oneself, does nothing. If the other is dead: a process that traps exits
     gets an `Exit` with `"noproc"`, in another `NoProcess` is raised.
     """
-    signals.link(current_process(), to._process, to)
+    signals.link(current_process(), _entry(to), to)
 
 
 def unlink(to: Pid) -> None:
@@ -313,10 +320,10 @@ def unlink(to: Pid) -> None:
 
     No signal of it comes afterwards; an `Exit` that is in the mailbox already stays there.
     """
-    signals.unlink(current_process(), to._process)
+    signals.unlink(current_process(), _entry(to))
 
 
-def monitor(to: Pid | str) -> Ref:
+def monitor(to: Destination) -> Ref:
     """Have a `Down` sent to this process when another one ends; return the monitor's reference.
 
     Each call makes a monitor of its own, which fires once, for every reason. Of a dead process, or
@@ -326,7 +333,7 @@ def monitor(to: Pid | str) -> Ref:
     watcher = current_process()
     node = watcher.node
     ref = node.make_ref()
-    target = to._process if isinstance(to, Pid) else node.names.find(to)
+    target = to._process if isinstance(to, Pid) else node.find(to)
     signals.monitor(watcher, target, ref, to)
     return ref
 
@@ -352,7 +359,7 @@ def exit(to: Pid, reason: Reason) -> None:
     `ProcessExit`. To end oneself in any case: `raise ProcessExit(reason)`.
     """
     sender = current_process()
-    signals.signal(to._process, sender.pid, reason)
+    signals.signal(_entry(to), sender.pid, reason)
     if to is sender.pid and sender.status == "exiting":
         raise ProcessExit(sender.exit_reason)
 
@@ -363,7 +370,7 @@ async def wait_exit(pid: Pid) -> Reason:
     `"noproc"` if it was dead before. The process is not asked to end, and the caller need not
     be one: this is the monitor of a task.
     """
-    process = pid._process
+    process = _entry(pid)
     if process is None:
         await trio.lowlevel.checkpoint()
         return NOPROC
@@ -394,28 +401,28 @@ def start_timer(delay: float, to: Destination, message: object) -> Ref:
     return _start_timer(delay, to, lambda ref: Timeout(ref, message))
 
 
+SHORTEST_INTERVAL: Final = 0.001
+"""Seconds of the shortest interval: a shorter one would keep the program busy with itself."""
+
+
 def send_interval(interval: float, to: Destination, message: object) -> Ref:
     """Send a message every `interval` seconds, the first one after `interval`, until cancelled.
 
     An interval to a pid ends with that process.
     """
-    if not interval > 0 or math.isinf(interval):
-        raise ValueError(f"an interval is a positive number of seconds, not {interval!r}")
+    if not interval >= SHORTEST_INTERVAL or math.isinf(interval):
+        raise ValueError(
+            f"an interval is a number of seconds, {SHORTEST_INTERVAL} at least, not {interval!r}"
+        )
     return _start_timer(interval, to, lambda _: message, interval)
 
 
 def exit_after(delay: float, to: Pid, reason: Reason) -> Ref:
     """Send an exit signal in `delay` seconds."""
-    node, sender = current_process().node, self_pid()
-    ref = node.make_ref()
-    _attach(ref, to._process)
-    node.timers.start(
-        ref,
-        delay,
-        lambda: signals.signal(to._process, sender, reason),
-        forget=_forget_of(to._process),
+    sender, target = self_pid(), _entry(to)
+    return _run_timer(
+        delay, target is None, target, lambda _: signals.signal(target, sender, reason)
     )
-    return ref
 
 
 def cancel_timer(ref: Ref) -> float | None:
@@ -438,34 +445,40 @@ def _start_timer(
     interval: float | None = None,
 ) -> Ref:
     node = current_process().node
-    ref = node.make_ref()
-
-    def fire() -> None:
-        target = node.find(to)
-        if target is not None:
-            target.deliver(message(ref))
-
+    node.find(to)  # raises if it is no destination at all: now, and not when the timer fires
     target = to._process if isinstance(to, Pid) else None
-    if isinstance(to, Pid) and target is None:
+
+    def fire(ref: Ref) -> None:
+        found = node.find(to)
+        if found is not None:
+            found.deliver(message(ref))
+
+    return _run_timer(delay, isinstance(to, Pid) and target is None, target, fire, interval)
+
+
+def _run_timer(
+    delay: float,
+    is_late: bool,
+    target: Process | None,
+    fire: Callable[[Ref], None],
+    interval: float | None = None,
+) -> Ref:
+    """Start a timer which ends with the process `target`, if there is one.
+
+    With `is_late` that process is dead already, and there is nothing to start.
+    """
+    node = current_process().node
+    ref = node.make_ref()
+    if is_late:
         return ref
-    _attach(ref, target)
-    node.timers.start(ref, delay, fire, interval=interval, forget=_forget_of(target))
-    return ref
 
+    def forget(ref: Ref) -> None:
+        if target is not None and target.timers is not None:
+            target.timers.pop(ref, None)
 
-def _attach(ref: Ref, target: Process | None) -> None:
+    node.timers.start(ref, delay, lambda: fire(ref), interval=interval, forget=forget)
     if target is not None:
         if target.timers is None:
             target.timers = {}
-        target.timers[ref] = None
-
-
-def _forget_of(target: Process | None) -> Callable[[Ref], None] | None:
-    if target is None:
-        return None
-
-    def forget(ref: Ref) -> None:
-        if target.timers is not None:
-            target.timers.pop(ref, None)
-
-    return forget
+        target.timers[ref] = node.timers
+    return ref

@@ -32,6 +32,7 @@ from exeunt.kernel.signals import Peer, depart
 
 if TYPE_CHECKING:
     from exeunt.kernel.node import Node
+    from exeunt.kernel.timers import Timers
 
 running_process: ContextVar[Process | None] = ContextVar("exeunt.running_process", default=None)
 
@@ -44,6 +45,8 @@ def current_process() -> Process:
             "no process is running here: do this within `async with open_node():`, "
             "or in a function that was spawned there"
         )
+    if process.status == "dead":
+        raise NotAProcess(f"the process {process.pid}, for which this code runs, has ended")
     return process
 
 
@@ -58,6 +61,7 @@ class Process(Peer):
         "describe",
         "exit_reason",
         "handling",
+        "is_killed",
         "label",
         "mailbox",
         "name",
@@ -90,14 +94,15 @@ class Process(Peer):
         self.task: Task | None = None
         # The reason of the signal that ended the process, once it is exiting.
         self.exit_reason: Reason = None
+        self.is_killed = False
         # Calls that this process has to answer; made when first needed, like those below.
         self.calls: dict[Call, None] | None = None
         # The call in which the process's own task is parked, and the one that it is handling:
         # together they show a cycle of calls.
         self.waiting: Call | None = None
         self.handling: Call | None = None
-        # Timers that are to send to this process.
-        self.timers: dict[Ref, None] | None = None
+        # Timers that are to send to this process, and where they run.
+        self.timers: dict[Ref, Timers] | None = None
         # Called with the pid when the process is dead, before anybody hears of it: whoever keeps a
         # table of processes (a registry, a topic's subscribers) forgets it here.
         self.at_exit: dict[object, Callable[[Pid], None]] | None = None
@@ -140,16 +145,17 @@ class Process(Peer):
         if mailbox.overflow == "exit":
             self.begin_exit("overflow")
 
-    def begin_exit(self, reason: Reason) -> None:
+    def begin_exit(self, reason: Reason, *, is_kill: bool = False) -> None:
         """Record the signal and cancel the body; the rest happens in `finish`."""
         if self.status == "running":
             self.status = "exiting"
             self.exit_reason = reason
             self.mailbox.budget = 0
             self.scope.cancel()
-        elif self.status == "exiting" and reason is KILLED:
+        elif self.status == "exiting" and is_kill:
             self.exit_reason = reason
-        if reason is KILLED:
+        if is_kill and not self.is_killed:
+            self.is_killed = True
             self.node.expect_end(self)
 
     # -- its life -------------------------------------------------------------------------------
@@ -185,8 +191,6 @@ class Process(Peer):
             own: Reason = NORMAL
         else:
             own = reason_of(outcome)
-            if isinstance(own, Crash) and isinstance(own.exception, trio.Cancelled):
-                own = KILLED
         was_signalled = self.status == "exiting"
         reason = self.exit_reason if was_signalled else own
         report = self._crash_report(own, was_signalled)
@@ -197,9 +201,9 @@ class Process(Peer):
                 leave(self.pid)
             self.at_exit = None
         if self.timers is not None:
-            for ref in tuple(self.timers):
-                node.timers.cancel(ref)
-            self.timers = None
+            timers, self.timers = self.timers, None
+            for ref, where in timers.items():
+                where.cancel(ref)
         if self.calls is not None:
             calls, self.calls = self.calls, None
             for call in calls:
@@ -212,8 +216,9 @@ class Process(Peer):
         self.mailbox.messages.clear()
         if node.events.wants(Exited):
             node.events.emit(Exited(self.pid, self.label, reason))
-        if isinstance(own, Crash) and isinstance(own.exception, (KeyboardInterrupt, SystemExit)):
-            node.interrupt(own.exception)
+        interruption = _interruption_in(outcome)
+        if interruption is not None:
+            node.interrupt(interruption)
 
     def _crash_report(self, own: Reason, was_signalled: bool) -> CrashReport | None:
         """Make a report if the process ends for an error of its own.
@@ -231,7 +236,7 @@ class Process(Peer):
             is_orderly(own) or (crash is None and self.describe is None)
         ):
             return None
-        if crash is not None and isinstance(crash.exception, (KeyboardInterrupt, SystemExit)):
+        if crash is not None and isinstance(crash.exception, _INTERRUPTIONS):
             return None
         if not self.node.events.wants(CrashReport):
             return None
@@ -260,15 +265,32 @@ class Process(Peer):
         return tuple(pids)
 
 
+_INTERRUPTIONS = (KeyboardInterrupt, SystemExit)
+
+
+def _interruption_in(outcome: BaseException | None) -> BaseException | None:
+    """Return the KeyboardInterrupt or SystemExit that is, or is within, an outcome."""
+    while isinstance(outcome, BaseExceptionGroup):
+        found = outcome.split(_INTERRUPTIONS)[0]
+        outcome = None if found is None else found.exceptions[0]
+    return outcome if isinstance(outcome, _INTERRUPTIONS) else None
+
+
 def reason_of(exception: BaseException) -> Reason:
     """Return the exit reason of a process whose body ended with `exception`.
 
     An exception group whose members come down to a single one counts as that one: a nursery within
-    a process does not hide what went wrong. Cancellations within a group are not counted.
+    a process does not hide what went wrong. Cancellations within a group are not counted; a body
+    that ended with nothing but those, and without a signal, was ended by its closing node.
     """
     leaf = exception
     if isinstance(leaf, BaseExceptionGroup):
-        leaf = leaf.split(trio.Cancelled)[1] or leaf.exceptions[0]
+        rest = leaf.split(trio.Cancelled)[1]
+        if rest is None:
+            return KILLED
+        leaf = rest
+    if isinstance(leaf, trio.Cancelled):
+        return KILLED
     while isinstance(leaf, BaseExceptionGroup) and len(leaf.exceptions) == 1:
         leaf = leaf.exceptions[0]
     if isinstance(leaf, ProcessExit):

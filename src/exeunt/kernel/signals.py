@@ -25,6 +25,7 @@ from exeunt.kernel.exits import (
     Down,
     Exit,
     Reason,
+    Shown,
     is_reason,
 )
 from exeunt.kernel.ids import Pid, Ref
@@ -61,7 +62,7 @@ class Monitor:
 
     __slots__ = ("is_late", "ref", "shown", "target", "watcher")
 
-    def __init__(self, ref: Ref, watcher: Peer, target: Peer, shown: Pid | str) -> None:
+    def __init__(self, ref: Ref, watcher: Peer, target: Peer, shown: Shown) -> None:
         self.ref = ref
         self.watcher = watcher
         self.target = target
@@ -93,8 +94,8 @@ class Peer:
         """Put a message into the mailbox."""
         raise NotImplementedError
 
-    def begin_exit(self, reason: Reason) -> None:
-        """Become exiting, of this reason; called while running, or again with `killed`."""
+    def begin_exit(self, reason: Reason, *, is_kill: bool = False) -> None:
+        """Become exiting, of this reason; called while running, or by a kill while exiting too."""
         raise NotImplementedError
 
 
@@ -123,7 +124,7 @@ def unlink(one: Peer, other: Peer | None) -> None:
         del other.links[one]
 
 
-def monitor(watcher: Peer, target: Peer | None, ref: Ref, shown: Pid | str) -> None:
+def monitor(watcher: Peer, target: Peer | None, ref: Ref, shown: Shown) -> None:
     """Let `watcher` hear of the end of `target`, once; `shown` is what the message will name."""
     if target is watcher:
         return
@@ -160,7 +161,7 @@ def signal(target: Peer | None, sender: Pid, reason: Reason, *, from_link: bool 
         reason, traps=target.traps, from_link=from_link, from_itself=sender is target.pid
     )
     if effect == "die_killed":
-        target.begin_exit(KILLED)
+        target.begin_exit(KILLED, is_kill=True)
     elif target.status != "running":
         return
     elif effect == "message":

@@ -6,6 +6,7 @@ to a pid ends with that process; one that is to send to a name looks it up when 
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from heapq import heapify, heappop, heappush
 import trio
 
 from exeunt.kernel.ids import Ref
+
+logger = logging.getLogger("exeunt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,20 +118,27 @@ class Timers:
             self._scope.deadline = timer.deadline
 
     def _fire(self) -> None:
+        """Fire what is due now, each timer once."""
         now = trio.current_time()
+        due: list[Timer] = []
         while self._heap and self._heap[0][0] <= now:
-            timer = heappop(self._heap)[2]
+            due.append(heappop(self._heap)[2])
+        for timer in due:
             action = timer.action
             if action is None:
                 self._cancelled -= 1
-            elif timer.interval is None:
+                continue
+            if timer.interval is None:
                 del self._timers[timer.ref]
                 if timer.forget is not None:
                     timer.forget(timer.ref)
-                action()
             else:
-                # The next one is counted from when this one was due, so that an interval does not
-                # drift; a beat that was missed altogether is left out.
-                timer.deadline = max(timer.deadline + timer.interval, now)
+                # Counted from when this beat was due, so that an interval does not drift; beats
+                # that were missed altogether are left out.
+                missed = math.floor((now - timer.deadline) / timer.interval)
+                timer.deadline += (missed + 1) * timer.interval
                 self._push(timer)
+            try:
                 action()
+            except Exception:
+                logger.exception("a timer could not send")

@@ -30,6 +30,7 @@ state is in attributes, and what a callback has changed before it raised stays c
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Coroutine
 from functools import partial
@@ -37,7 +38,7 @@ from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, Protocol, Typ
 
 import trio
 
-from exeunt.kernel.calls import Call
+from exeunt.kernel.calls import Call, wait_as
 from exeunt.kernel.errors import (
     AlreadyStarted,
     CallFailed,
@@ -174,7 +175,7 @@ class GenServer:
     def caller(self) -> Call:
         """The call being handled: keep it, return `NoReply()`, and `reply` to it later."""
         handling = self._loop.process.handling
-        if handling is None:
+        if handling is None or handling.request is None:
             raise RuntimeError("no call is being handled: `caller` is for callbacks of a call")
         return handling
 
@@ -250,6 +251,7 @@ class on_cast(Generic[P]):
         self, method: Callable[Concatenate[Any, P], Coroutine[Any, Any, CastResult]]
     ) -> None:
         self._method = method
+        self._signature = inspect.signature(method)
         self.__doc__ = method.__doc__
         self.__wrapped__ = method
 
@@ -270,6 +272,8 @@ class on_cast(Generic[P]):
         return self._method.__get__(instance, owner)
 
     def _request(self, owner: type, server: Destination, *args: Any, **kwargs: Any) -> None:
+        # Nobody would hear of arguments that do not fit when the request is taken.
+        self._signature.bind(None, *args, **kwargs)
         cast_to(server, MethodRequest(owner, self._name, args, kwargs))
 
 
@@ -333,15 +337,21 @@ async def start_server(
         raise AlreadyStarted(name, taken.pid) from None
     process.shutdown = kind._shutdown
     loop.process = process
-    if name is not None and not isinstance(name, str) and not name.register(process.pid):
-        unlink(process.pid)
-        exit_signal(process.pid, KILL)
-        await trio.lowlevel.checkpoint()
-        raise AlreadyStarted(name, name.whereis() or process.pid)
+    if name is not None and not isinstance(name, str):
+        is_registered = False
+        try:
+            is_registered = name.register(process.pid)
+        finally:
+            if not is_registered:
+                unlink(process.pid)
+                exit_signal(process.pid, KILL)
+        if not is_registered:
+            await trio.lowlevel.checkpoint()
+            raise AlreadyStarted(name, name.whereis() or process.pid)
     starting.attach(process)
     starting.was_taken = True
     try:
-        await starting.wait()
+        await wait_as(parent if parent.task is trio.lowlevel.current_task() else None, starting)
     except CallFailed as failed:
         # OTP: as since 26, a starter that traps exits gets the error and not the Exit as well.
         parent.mailbox.remove_if(lambda one: isinstance(one, Exit) and one.pid is process.pid)

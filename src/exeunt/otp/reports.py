@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias
 
-from exeunt.kernel.events import Event, logged
+from exeunt.kernel.events import Event, logged, shown
 from exeunt.kernel.exits import Reason
 from exeunt.kernel.ids import Pid
 from exeunt.kernel.process import Process
@@ -41,16 +41,20 @@ class SupervisorReport(Event):
 
     def __str__(self) -> str:
         who = f"{self.supervisor} {self.name!r}" if self.name else f"{self.supervisor}"
-        child = f"child {self.id!r}" if self.pid is None else f"child {self.id!r} {self.pid}"
+        child = (
+            f"child {shown(self.id)!r}"
+            if self.pid is None
+            else f"child {shown(self.id)!r} {self.pid}"
+        )
         match self.context:
             case "child_terminated":
-                return f"supervisor {who}: {child} ended: {self.reason}"
+                return f"supervisor {who}: {child} ended: {shown(self.reason)}"
             case "start_error":
-                return f"supervisor {who}: {child} could not be started: {self.reason}"
+                return f"supervisor {who}: {child} could not be started: {shown(self.reason)}"
             case "shutdown_error":
-                return f"supervisor {who}: {child} did not shut down in order: {self.reason}"
+                return f"supervisor {who}: {child} did not shut down in order: {shown(self.reason)}"
             case "shutdown":
-                return f"supervisor {who} gives up because of {child}: {self.reason}"
+                return f"supervisor {who} gives up because of {child}: {shown(self.reason)}"
 
 
 def report(process: Process, context: Context, id: object, pid: Pid | None, reason: Reason) -> None:

@@ -141,7 +141,9 @@ class ServerLoop:
         """Initialise, serve, terminate: the whole body of the process."""
         process = self.process
         process.describe = self._describe
+        process.handling = starting
         result = await self.server.init(*args, **kwargs)
+        process.handling = None
         then: Next = None
         if isinstance(result, Ignore):
             self.was_ignored = True
@@ -168,10 +170,15 @@ class ServerLoop:
                 # Ended by a signal that it does not trap, or by the node's last resort.
                 raise
             reason = reason_of(error)
+        if process.status != "running":
+            # A callback has swallowed the cancellation by which a signal ends the process.
+            return
         process.handling = None
-        await self._terminate(reason)
-        if pending is not None and answer is not NOTHING:
-            pending.reply(answer)
+        try:
+            await self._terminate(reason)
+        finally:
+            if pending is not None and answer is not NOTHING:
+                pending.reply(answer)
         raise ProcessExit(reason)
 
     async def _terminate(self, reason: Reason) -> None:
@@ -190,7 +197,7 @@ class ServerLoop:
 
         Returns the call that is to be answered then, if there is one, its answer, and the reason.
         """
-        server, process, parent = self.server, self.process, self.parent
+        server, process = self.server, self.process
         mailbox = process.mailbox
         message: Any
         result: Any
@@ -198,6 +205,7 @@ class ServerLoop:
             if then is None and not self.is_suspended:
                 message = await mailbox.get(object)
             elif isinstance(then, Continue):
+                await mailbox.spend()
                 self.last_message = then
                 result = await server.handle_continue(then.argument)
                 if isinstance(result, Stop):
@@ -223,7 +231,14 @@ class ServerLoop:
                         message.refuse(self._unknown(request))
                         process.handling = None
                         continue
-                    result = await method(*request.args, **request.kwargs)
+                    try:
+                        running = method(*request.args, **request.kwargs)
+                    except TypeError as error:
+                        # Arguments that do not fit: the caller's mistake, not the server's.
+                        message.refuse(error)
+                        process.handling = None
+                        continue
+                    result = await running
                     process.handling = None
                     if type(result) not in _CALL_RESULTS:
                         message.reply(result)
@@ -258,7 +273,7 @@ class ServerLoop:
                 else:
                     result = await server.handle_cast(request)
                     callback = "handle_cast"
-            elif kind is Exit and message.pid is parent:
+            elif kind is Exit and self._is_from_parent(message):
                 return None, NOTHING, message.reason
             else:
                 result = await server.handle_info(message)
@@ -276,18 +291,27 @@ class ServerLoop:
         if self.is_suspended:
             return await mailbox.get(object, self._is_for_the_loop)
         assert isinstance(then, TimeoutAfter)
-        try:
-            return mailbox.get_nowait(object)
-        except trio.WouldBlock:
-            pass
         with trio.move_on_after(max(0.0, then.seconds)):
             return await mailbox.get(object)
-        return "timeout"
+        if self.process.status != "running":
+            await trio.lowlevel.checkpoint()
+        try:
+            # A message that came at the same time, or was there before, goes before the time-out.
+            return mailbox.get_nowait(object)
+        except trio.WouldBlock:
+            return "timeout"
 
     def _is_for_the_loop(self, message: object) -> bool:
         if isinstance(message, Call):
             return isinstance(message.request, SystemRequest)
-        return isinstance(message, Exit) and message.pid is self.parent
+        return isinstance(message, Exit) and self._is_from_parent(message)
+
+    def _is_from_parent(self, message: Exit) -> bool:
+        """Tell whether an exit is the parent's, or that of the node that closes."""
+        if message.pid is self.parent:
+            return True
+        node = self.process.node
+        return node.is_closing and message.pid is node.main.pid
 
     # -- requests -------------------------------------------------------------------------------
 

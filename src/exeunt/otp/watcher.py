@@ -22,13 +22,21 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Concatenate, ParamSpec, TypeAlias
 
-from exeunt.kernel.events import Event, logged
+from exeunt.kernel.events import Event, logged, shown
 from exeunt.kernel.exits import NOPROC, Down, Exit, Reason, is_orderly
 from exeunt.kernel.ids import Pid, Ref
 from exeunt.kernel.names import Destination
-from exeunt.kernel.primitives import link, monitor, spawn_process, trap_exit, unlink, wait_exit
+from exeunt.kernel.primitives import (
+    is_alive,
+    link,
+    monitor,
+    spawn_process,
+    trap_exit,
+    unlink,
+    wait_exit,
+)
 from exeunt.otp.genserver import GenServer, on_call
-from exeunt.otp.results import CastResult
+from exeunt.otp.results import CastResult, Refuse
 
 P = ParamSpec("P")
 
@@ -52,7 +60,7 @@ class LeaveFailed(Event):
     def __str__(self) -> str:
         return (
             f"{self.function}, run by the watcher {self.watcher} because {self.pid} had ended "
-            f"({self.watched_reason}), failed: {self.reason}"
+            f"({shown(self.watched_reason)}), failed: {shown(self.reason)}"
         )
 
 
@@ -67,14 +75,17 @@ class Watcher(GenServer):
         self._running: dict[Ref, tuple[Pid, Pid, Reason, str]] = {}
 
     @on_call
-    async def _watch(self, pid: Pid, leave: Leave, args: tuple[Any, ...]) -> None:
+    async def _watch(self, pid: Pid, leave: Leave, args: tuple[Any, ...]) -> Refuse | None:
+        if pid is self.pid:
+            return Refuse(ValueError("a watcher cannot watch itself: nobody would be left to act"))
         if pid in self._watched:
             self._watched[pid] = (leave, args)
-            return
+            return None
         # To link to the dead puts an Exit with "noproc" into the mailbox, as this process traps
         # exits: from there on it is as if the process had died a moment later.
         self._watched[pid] = (leave, args)
         link(pid)
+        return None
 
     @on_call
     async def unwatch(self, pid: Pid) -> bool:
@@ -84,7 +95,8 @@ class Watcher(GenServer):
         """
         if self._watched.pop(pid, None) is None:
             return False
-        unlink(pid)
+        if pid is not self._loop.parent:
+            unlink(pid)
         return True
 
     @on_call
@@ -140,6 +152,10 @@ class Watcher(GenServer):
         self._loop.process.mailbox.remove_if(is_exit)
         for message in waiting:
             self._has_left(message.pid, message.reason)
+        parent = self._loop.parent
+        if parent in self._watched and not is_alive(parent):
+            # The exit of the parent ends a server without coming to handle_info.
+            self._has_left(parent, reason)
         for ref, (task, *_) in list(self._running.items()):
             self._has_run(ref, await wait_exit(task))
 

@@ -53,26 +53,30 @@ async def open_websocket(
 
     When the block is left, the connection is closed: with 1001 in the ordinary way, with 1011 if
     by an exception, each within `close_within` seconds; at once and without a close frame if the
-    block is cancelled. Call `close` in the block for another code. Exceptions come out of the
-    block as they are, not in a group, and the reader's own never do.
+    block is cancelled, or left by an exception that is no `Exception`. Call `close` in the block
+    for another code. Exceptions come out of the block as they are, not in a group, and the
+    reader's own never do.
     """
     if subprotocol is not None and subprotocol not in upgrade.subprotocols:
         raise ValueError(
             f"the client offered the subprotocols {list(upgrade.subprotocols)}, not {subprotocol!r}"
         )
-    error: Exception | None = None
+    ws = WebSocket(stream)
+    bridge = _Bridge(ws, stream, _head(upgrade, subprotocol), max_message_size)
+    del upgrade  # its request is not needed again, and takes 2 kB while the connection lasts
+    error: BaseException | None = None
     async with trio.open_nursery() as nursery:
-        ws = WebSocket(stream)
         stream.start_writer = lambda: nursery.start_soon(stream.run_writer)
         stream.on_overflow = ws._overflowed
         try:
-            head = _head(upgrade, subprotocol)
-            await ws._open(nursery, _Bridge(ws, stream, head, max_message_size), subprotocol)
+            await ws._open(nursery, bridge, subprotocol)
             yield ws
             await ws.close(1001, within=close_within)
         except Exception as raised:
             error = raised
             await ws.close(1011, within=close_within)
+        except BaseException as raised:
+            error = raised  # raised again below, where the nursery does not put it into a group
         finally:
             ws.abort()
             stream.start_writer = stream.on_overflow = None

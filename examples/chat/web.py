@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from examples.chat.rooms import Member, Room, RoomIsFull, find_room, say_goodbye
-from exeunt import Watcher, link
+from exeunt import Down, Stop, Watcher, monitor
 from exeunt.channels import (
     Channel,
     ConnectInfo,
@@ -53,13 +53,20 @@ class RoomChannel(Channel):
         self.room = await find_room(name, self.hub)
         name_of_user = self.assigns["name"]
         self.member = Member(next(_numbers), name_of_user, self.pid, self.socket_id or "")
-        # If the room crashes, its members go with it, and their pages join the new one.
-        link(self.room)
+        # If the room crashes, its members go as well, and their pages join the new one.
+        monitor(self.room)
         await Watcher.watch("watcher", self.pid, say_goodbye, name, self.member.id)
         try:
             return Ok(await Room.enter(self.room, self.member))
         except RoomIsFull as full:
             return Error({"reason": str(full)})
+
+    async def handle_info(self, message: Any) -> Stop | None:
+        """End when the room has ended."""
+        match message:
+            case Down(process=pid) if pid is self.room:
+                return Stop("the room has ended")
+        return None
 
     async def handle_in(self, event: str, payload: Any) -> InResult:
         """Do what the page asks for."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from math import inf
@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias, TypeVarTuple, Unpack
 import trio
 
 from exeunt.kernel.errors import StartFailed, StartIgnored
-from exeunt.kernel.exits import KILL, NOPROC, SHUTDOWN, Crash, Exit, Reason
+from exeunt.kernel.exits import KILL, NOPROC, SHUTDOWN, Crash, Exit, Reason, is_reason
 from exeunt.kernel.ids import Pid
 from exeunt.kernel.primitives import exit as exit_signal
 from exeunt.kernel.primitives import spawn_process, unlink, wait_exit
@@ -89,16 +89,16 @@ async def shut_down_child(supervisor: Process, spec: ChildSpec, pid: Pid) -> Non
     An end other than the one asked for is reported.
     """
     ended = take_exits(supervisor, lambda one: one is pid)
-    unlink(pid)
     await finish_child(supervisor, spec, pid, ended)
+    forget_children(supervisor, [pid])
 
 
 async def finish_child(
     supervisor: Process, spec: ChildSpec, pid: Pid, ended: dict[Pid, Reason]
 ) -> None:
-    """Do the same with a child whose link is gone; `ended` has those that had ended before.
+    """Do the same for one of several; `ended` has those that had ended before they were told to.
 
-    Such a child's reason is its own, and it is not restarted.
+    Such a child's reason is its own, and it is not restarted. Call `forget_children` afterwards.
     """
     budget = spec.budget
     if pid in ended:
@@ -114,8 +114,18 @@ async def finish_child(
         if scope.cancelled_caught:
             exit_signal(pid, KILL)
             reason = await wait_exit(pid)
+    if is_reason(reason, NOPROC):
+        # It ended between the look into the mailbox and the wait: its Exit has the reason.
+        reason = take_exits(supervisor, lambda one: one is pid).get(pid, NOPROC)
     if is_shutdown_error(spec.restart, budget == "brutal_kill", reason):
         report(supervisor, "shutdown_error", spec.id, pid, reason)
+
+
+def forget_children(supervisor: Process, pids: Collection[Pid]) -> None:
+    """Take away the links to children that were shut down, and their `Exit` messages."""
+    for pid in pids:
+        unlink(pid)
+    take_exits(supervisor, frozenset(pids).__contains__)
 
 
 def take_exits(supervisor: Process, wanted: Callable[[Pid], bool]) -> dict[Pid, Reason]:
@@ -138,6 +148,7 @@ __all__ = [
     "ChildState",
     "child",
     "finish_child",
+    "forget_children",
     "shut_down_child",
     "start_child",
     "take_exits",

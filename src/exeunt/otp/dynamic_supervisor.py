@@ -17,12 +17,13 @@ import trio
 from exeunt.kernel.errors import StartError, StartFailed
 from exeunt.kernel.exits import SHUTDOWN, Exit, Reason
 from exeunt.kernel.ids import Pid
-from exeunt.kernel.primitives import is_alive, self_pid, send, trap_exit, unlink
+from exeunt.kernel.primitives import is_alive, self_pid, send, trap_exit
 from exeunt.kernel.process import Process
 from exeunt.otp.children import (
     ChildCount,
     ChildInfo,
     finish_child,
+    forget_children,
     shut_down_child,
     start_child,
     take_exits,
@@ -143,11 +144,10 @@ class DynamicSupervisor(GenServer):
         children, self._children = self._children, {}
         self._restarting.clear()
         ended = take_exits(self._process, children.__contains__)
-        for pid in children:
-            unlink(pid)
         async with trio.open_nursery() as nursery:
             for pid, spec in children.items():
                 nursery.start_soon(finish_child, self._process, spec, pid, ended)
+        forget_children(self._process, children)
 
     @property
     def _process(self) -> Process:

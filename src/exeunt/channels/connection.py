@@ -278,7 +278,7 @@ def _reason_of(ended: ConnectionEnded) -> tuple[Reason, int | None]:
             return Shutdown(("deserializing", "max_frame_size_exceeded")), 1009
         case ProtocolViolation(code=1007):
             return "received a text frame that is not UTF-8", 1007
-        case ProtocolViolation(code=1002, detail=detail) if detail.startswith("CLOSE with"):
+        case ProtocolViolation(code=1002, detail=detail) if "CLOSE" in detail:
             # A close frame all the same, only with a code that must not be sent.
             return Shutdown("local_closed"), 1002
         case ProtocolViolation(code=code, detail=detail):

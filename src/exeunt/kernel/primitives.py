@@ -100,9 +100,10 @@ def spawn_process(
     """Start a process and return its table entry; what all ways to start one come down to."""
     parent = current_process()
     node = parent.node
-    if not callable(body):
-        if inspect.iscoroutine(body):
-            body.close()
+    given: object = body
+    if inspect.iscoroutine(given):
+        given.close()
+    if not callable(given):
         raise TypeError(f"spawn takes an async function and its arguments, not {body!r}")
     shown: str = label or getattr(body, "__qualname__", None) or repr(body)
     process = node.new_process(body, args, shown, parent)

@@ -1,0 +1,1 @@
+"""What the README and the documentation show is run here."""

@@ -1,7 +1,7 @@
 """Docstrings are written in the Markdown that the rest of the documentation uses.
 
-Sphinx reads them as reStructuredText, so they are turned into it here: code spans, indented listings,
-tables and fenced blocks. That is all the Markdown that docstrings use.
+Sphinx reads them as reStructuredText, so they are turned into it here: code spans, indented
+listings and tables. That is all the Markdown that docstrings use.
 """
 
 from __future__ import annotations

@@ -38,6 +38,6 @@ def test_the_files_that_the_readme_names_exist() -> None:
 
 def test_the_targets_that_the_readme_names_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    named = set(re.findall(r"`?make (\w+)", README))
+    named = set(re.findall(r"(?:^|`)make (\w+)", README, re.MULTILINE))
     assert {"chat", "test"} <= named
     assert not {one for one in named if f"\n{one}:" not in makefile}

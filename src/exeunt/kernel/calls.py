@@ -7,8 +7,9 @@ through a mailbox, so a late or second answer has nowhere to go and vanishes.
 There is no time-out of its own: the caller uses trio's (`with trio.fail_after(5): …`), and a caller
 that is cancelled withdraws its request.
 
-OTP: `gen_server:call` has a default of five seconds, and leaves the request in the queue when the
-caller gives up.
+OTP: `gen_server:call` has a time-out of five seconds unless told otherwise, and leaves the request
+of a caller that gives up in the queue. Here a call waits for as long as its caller's scopes allow,
+and such a request is taken back.
 """
 
 from __future__ import annotations
@@ -34,14 +35,25 @@ class Call:
     all processes). Keep the call and `reply` to it whenever the answer is there, from any process.
     """
 
-    __slots__ = ("_outcome", "_server", "_task", "caller", "request", "target", "was_taken")
+    __slots__ = (
+        "_outcome",
+        "_server",
+        "_task",
+        "caller",
+        "is_withdrawn",
+        "request",
+        "target",
+        "was_taken",
+    )
 
     def __init__(self, request: object, caller: Pid | None, target: object) -> None:
         self.request = request
         self.caller = caller
         self.target = target
-        # Whether the server has taken it out of its mailbox.
+        # Whether the server has taken it out of its mailbox, and whether the caller has taken it
+        # back before that.
         self.was_taken = False
+        self.is_withdrawn = False
         # Invariant: while the call is pending, `_server` is who has to answer, the call is in
         # `_server.calls`, and `_task` is parked, or about to. Otherwise `_server` is None. The
         # outcome is kept only if it was there before the task had parked.
@@ -114,7 +126,12 @@ class Call:
         if server is not None:
             assert server.calls is not None
             del server.calls[self]
-            if not self.was_taken:
+            caller = None if self.caller is None else self.caller._process
+            has_died = self.caller is not None and (caller is None or caller.status != "running")
+            # A caller that gives up takes its request back. One that dies does not: as in OTP, it
+            # is served, and the answer lost.
+            if not self.was_taken and not has_died:
+                self.is_withdrawn = True
                 server.mailbox.note_withdrawn()
         return Abort.SUCCEEDED
 

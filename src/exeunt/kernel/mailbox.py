@@ -45,7 +45,7 @@ class Mailbox:
         self.budget = REDUCTIONS
         # How many messages the parked task has looked at and left in place.
         self.scanned = 0
-        # How many calls among the messages nobody waits for any more.
+        # How many calls among the messages were withdrawn.
         self.withdrawn = 0
 
     def put(self, message: object) -> None:
@@ -81,7 +81,7 @@ class Mailbox:
 
     def sweep(self) -> None:
         """Remove the calls whose callers have given up."""
-        self.remove_if(lambda one: isinstance(one, Call) and not one.is_pending)
+        self.remove_if(lambda one: isinstance(one, Call) and one.is_withdrawn)
         self.withdrawn = 0
 
     async def spend(self) -> None:
@@ -148,7 +148,7 @@ class Mailbox:
         index = self.scanned
         while index < len(messages):
             message = messages[index]
-            if type(message) is Call and not message.is_pending:
+            if type(message) is Call and message.is_withdrawn:
                 del messages[index]
                 self.withdrawn -= 1
             elif isinstance(message, kind) and (where is None or where(message)):
@@ -161,9 +161,9 @@ class Mailbox:
         return None
 
     def _is_taken(self, message: object) -> bool:
-        """Note that a message is taken; False for a call that nobody waits for any more."""
+        """Note that a message is taken; False for a call that was withdrawn."""
         if type(message) is Call:
-            if not message.is_pending:
+            if message.is_withdrawn:
                 self.withdrawn -= 1
                 return False
             message.was_taken = True

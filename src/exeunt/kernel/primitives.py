@@ -193,7 +193,7 @@ def process_info(pid: Pid) -> ProcessInfo | None:
         monitors=tuple(entry.shown for entry in (process.monitors or {}).values()),
         monitored_by=tuple(entry.watcher.pid for entry in (process.watchers or {}).values()),
         messages=tuple(
-            one for one in mailbox.messages if not (isinstance(one, Call) and not one.is_pending)
+            one for one in mailbox.messages if not (isinstance(one, Call) and one.is_withdrawn)
         ),
     )
 

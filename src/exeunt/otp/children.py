@@ -89,16 +89,19 @@ async def shut_down_child(supervisor: Process, spec: ChildSpec, pid: Pid) -> Non
     An end other than the one asked for is reported.
     """
     ended = take_exits(supervisor, lambda one: one is pid)
-    await finish_child(supervisor, spec, pid, ended)
+    reason = await finish_child(supervisor, spec, pid, ended)
     forget_children(supervisor, [pid])
+    if is_shutdown_error(spec.restart, spec.budget == "brutal_kill", reason):
+        report(supervisor, "shutdown_error", spec.id, pid, reason)
 
 
 async def finish_child(
     supervisor: Process, spec: ChildSpec, pid: Pid, ended: dict[Pid, Reason]
-) -> None:
-    """Do the same for one of several; `ended` has those that had ended before they were told to.
+) -> Reason:
+    """Do the same for one of several and return its reason, without a report.
 
-    Such a child's reason is its own, and it is not restarted. Call `forget_children` afterwards.
+    `ended` has those that had ended before they were told to: such a child's reason is its own,
+    and it is not restarted. Call `forget_children` afterwards.
     """
     budget = spec.budget
     if pid in ended:
@@ -117,8 +120,7 @@ async def finish_child(
     if is_reason(reason, NOPROC):
         # It ended between the look into the mailbox and the wait: its Exit has the reason.
         reason = take_exits(supervisor, lambda one: one is pid).get(pid, NOPROC)
-    if is_shutdown_error(spec.restart, budget == "brutal_kill", reason):
-        report(supervisor, "shutdown_error", spec.id, pid, reason)
+    return reason
 
 
 def forget_children(supervisor: Process, pids: Collection[Pid]) -> None:

@@ -31,7 +31,12 @@ from exeunt.otp.children import (
 from exeunt.otp.genserver import GenServer, on_call
 from exeunt.otp.reports import report, report_progress
 from exeunt.otp.results import CastResult, InitResult, Refuse, Stop
-from exeunt.otp.strategy import Intensity, is_reported, is_restarted
+from exeunt.otp.strategy import (
+    Intensity,
+    is_dynamic_shutdown_error,
+    is_reported,
+    is_restarted,
+)
 from exeunt.otp.supervision import ChildSpec, check_child, check_flags
 from exeunt.otp.supervisor import ChildError
 
@@ -144,10 +149,18 @@ class DynamicSupervisor(GenServer):
         children, self._children = self._children, {}
         self._restarting.clear()
         ended = take_exits(self._process, children.__contains__)
+        reasons: dict[Pid, Reason] = {}
+
+        async def finish(pid: Pid, spec: ChildSpec) -> None:
+            reasons[pid] = await finish_child(self._process, spec, pid, ended)
+
         async with trio.open_nursery() as nursery:
             for pid, spec in children.items():
-                nursery.start_soon(finish_child, self._process, spec, pid, ended)
+                nursery.start_soon(finish, pid, spec)
         forget_children(self._process, children)
+        for pid, spec in children.items():
+            if is_dynamic_shutdown_error(spec.restart, spec.budget == "brutal_kill", reasons[pid]):
+                report(self._process, "shutdown_error", spec.id, pid, reasons[pid])
 
     @property
     def _process(self) -> Process:

@@ -359,9 +359,10 @@ async def start_server(
             raise StartIgnored(label) from None
         raise StartFailed(label, failed.reason) from failed.__cause__
     except trio.Cancelled:
-        if linked:
+        # A starter that gives up ends the new process; one that dies leaves that to the link.
+        if parent.status == "running":
             unlink(process.pid)
-        exit_signal(process.pid, KILL)
+            exit_signal(process.pid, KILL)
         raise
     return process.pid
 

@@ -177,7 +177,7 @@ class ServerLoop:
         try:
             await self._terminate(reason)
         finally:
-            if pending is not None and answer is not NOTHING:
+            if pending is not None and answer is not NOTHING and process.status == "running":
                 pending.reply(answer)
         raise ProcessExit(reason)
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import TypeVar
 
-from exeunt.kernel.exits import Reason, is_orderly
+from exeunt.kernel.exits import KILLED, NORMAL, SHUTDOWN, Reason, is_orderly, is_reason
 from exeunt.otp.supervision import RestartType, Strategy
 
 C = TypeVar("C")
@@ -29,9 +29,18 @@ def is_reported(restart: RestartType, reason: Reason) -> bool:
 
 def is_shutdown_error(restart: RestartType, was_brutal: bool, reason: Reason) -> bool:
     """Tell whether a child that was told to shut down ended in a way that is worth a report."""
-    if isinstance(reason, str) and reason == ("killed" if was_brutal else "shutdown"):
+    if is_reason(reason, KILLED if was_brutal else SHUTDOWN):
         return False
     return restart == "permanent" or not is_orderly(reason)
+
+
+def is_dynamic_shutdown_error(restart: RestartType, was_brutal: bool, reason: Reason) -> bool:
+    """Tell the same for a child of a dynamic supervisor, where Elixir's rule differs a little."""
+    if was_brutal:
+        return not is_reason(reason, KILLED)
+    if is_reason(reason, NORMAL):
+        return restart == "permanent"
+    return not is_orderly(reason)
 
 
 def concerned(strategy: Strategy, children: Sequence[C], ended: int) -> Sequence[C]:

@@ -168,6 +168,7 @@ async def _serve_websocket(stream: ByteStream, upgrade: Upgrade, site: Site) -> 
     accepted = upgrade.context
     assert isinstance(accepted, _Accepted)
     mount = accepted.mount
+    stream.max_queued = mount.max_queued
     # Only a kill, and its supervisor, end a connection from here on.
     trap_exit()
     async with open_websocket(
@@ -197,6 +198,9 @@ class _Connection:
         # The first end is the one that counts: its reason, and the close code to send, if any.
         self._end: tuple[Reason, int | None] | None = None
         self._scope = trio.CancelScope()
+        # When the client was read from last, on trio's clock; None while it is not being read,
+        # because one of its channels has more to do than it can.
+        self._reading_since: float | None = trio.current_time()
 
     async def serve(self) -> tuple[Reason, int | None]:
         """Serve the client; return why that is over, and how to close."""
@@ -214,6 +218,7 @@ class _Connection:
                 )
                 if session.socket_id is not None:
                     self._site.hub.subscribe(session.socket_id)
+                self._watch_for_overflow(session)
                 nursery.start_soon(self._read, session)
                 idle = send_after(self._accepted.mount.timeout, self_pid(), _CheckIdle())
                 try:
@@ -241,7 +246,10 @@ class _Connection:
         """Hand the client's frames to the session, until there are no more."""
         try:
             while True:
-                await session.receive(await self._websocket.receive())
+                data = await self._websocket.receive()
+                self._reading_since = None
+                await session.receive(data)
+                self._reading_since = trio.current_time()
         except PayloadError as error:
             # What the client sent cannot be sent back, such as a ref that nests too deeply.
             self._finish(session, Crash(error), 1011)
@@ -253,10 +261,29 @@ class _Connection:
 
     def _check_idle(self, session: Session) -> Ref:
         timeout = self._accepted.mount.timeout
-        silent = trio.current_time() - self._websocket.last_received
-        if silent >= timeout:
-            self._finish(session, Shutdown("read_timeout"), 1002)
+        silent = 0.0
+        if self._reading_since is None:
+            # It may well have sent something that waits to be read; but it may also be gone.
+            if self._websocket.stream.has_hung_up:
+                self._finish(session, Shutdown("peer_closed"), None)
+        else:
+            heard = max(self._websocket.last_received, self._reading_since)
+            silent = trio.current_time() - heard
+            if silent >= timeout:
+                self._finish(session, Shutdown("read_timeout"), 1002)
         return send_after(max(timeout - silent, 0.001), self_pid(), _CheckIdle())
+
+    def _watch_for_overflow(self, session: Session) -> None:
+        """Have an out-queue that is too full end the connection at once, be it read or not."""
+        stream = self._websocket.stream
+        close = stream.on_overflow
+
+        def overflowed() -> None:
+            if close is not None:
+                close()
+            self._finish(session, Shutdown("slow_consumer"), None)
+
+        stream.on_overflow = overflowed
 
     def _finish(self, session: Session, reason: Reason, code: int | None) -> None:
         if self._end is None:

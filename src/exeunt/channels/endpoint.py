@@ -67,7 +67,6 @@ class Listener(GenServer):
         port: int,
         connections: _Slot,
         site: Site,
-        max_queued: int,
     ) -> InitResult:
         """Open the port; raises `OSError` that says how to mend it if that cannot be had."""
         try:
@@ -79,7 +78,7 @@ class Listener(GenServer):
         name = self._listeners[0].getsockname()
         self._address = (str(name[0]), int(name[1]))
         for listener in self._listeners:
-            spawn_link(_accept, listener, connections, site, max_queued)
+            spawn_link(_accept, listener, connections, site)
         return None
 
     @on_call
@@ -88,13 +87,11 @@ class Listener(GenServer):
         return self._address
 
 
-async def _accept(
-    listener: stdlib_socket.socket, connections: _Slot, site: Site, max_queued: int
-) -> None:
+async def _accept(listener: stdlib_socket.socket, connections: _Slot, site: Site) -> None:
     """Accept connections for ever: the body of a process linked to the listener."""
     try:
         while True:
-            stream = await accept(listener, max_queued=max_queued)
+            stream = await accept(listener)
             started = False
             try:
                 spec = child(run_connection, stream, site).replace(restart="temporary")
@@ -142,14 +139,13 @@ class Endpoint(Supervisor):
             pages=pages,
             limits=Limits() if limits is None else limits,
         )
-        max_queued = max((mount.max_queued for mount in mounts.values()), default=1024 * 1024)
         children: list[ChildSpec] = [
             DynamicSupervisor.named(channels).child().replace(id="channels"),
             DynamicSupervisor.named(connections)
             .child(max_children=max_connections)
             .replace(id="connections"),
             Listener.named(self._listener)
-            .child(host, port, connections, site, max_queued)
+            .child(host, port, connections, site)
             .replace(id="listener"),
         ]
         return await super().init(children, strategy="rest_for_one")

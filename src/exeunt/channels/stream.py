@@ -14,6 +14,7 @@ socket does not take is queued, so an idle connection has neither a queue nor a 
 
 from __future__ import annotations
 
+import select
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -143,6 +144,20 @@ class ByteStream(trio.abc.Stream):
             self._dropped,
             self.last_received,
         )
+
+    @property
+    def has_hung_up(self) -> bool:
+        """Whether the peer has ended or broken the connection, be there unread bytes or not.
+
+        For an owner that does not read at the moment, and so would not learn of it. Where the
+        system cannot tell (it lacks POLLRDHUP), False.
+        """
+        if self._state == "closed":
+            return True
+        watched = getattr(select, "POLLRDHUP", 0)
+        poll = select.poll()
+        poll.register(self._sock, watched)
+        return bool(poll.poll(0))
 
     # -- reading
 

@@ -53,8 +53,9 @@ class NameTable:
 
         Raises `NameTaken`, `AlreadyNamed`, or `NoProcess` if it is dead.
         """
-        if not name:
-            raise ValueError("a process is registered under a non-empty string")
+        given: object = name
+        if not isinstance(given, str) or not given:
+            raise ValueError(f"a process is registered under a non-empty string, not {given!r}")
         if process is None or process.status != "running":
             raise NoProcess(pid)
         if process.node.names is not self:

@@ -21,6 +21,7 @@ client left, which is the reason that every channel of the client ends with:
 
 from __future__ import annotations
 
+import base64
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -64,6 +65,9 @@ class Mount:
     `socket` makes the socket of a new client: a class of sockets, or `partial(UserSocket, …)` for
     one that takes arguments.
 
+    `auth_token`: take a token out of the header Sec-WebSocket-Protocol, as phoenix.js 1.8 sends its
+    `authToken`, and give it to `connect`. `subprotocols`: those to agree on, in order of preference.
+
     `timeout`: seconds without a byte from the client, after which it is gone. `max_frame_size`:
     bytes of one message. `close_within`: seconds that a client has to answer a close frame.
     `max_queued`: bytes that may wait for a client that does not read.
@@ -75,6 +79,8 @@ class Mount:
     check_origin: OriginCheck = "conn"
     close_within: float = 1.0
     max_queued: int = 4 * 1024 * 1024
+    auth_token: bool = False
+    subprotocols: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +101,7 @@ class _Accepted:
     mount: Mount
     socket: Socket
     serializer: Serializer
+    subprotocol: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +153,15 @@ class _Responder:
         if not is_origin_allowed(mount.check_origin, request):
             logger.error("refused the origin %.200r for %s", request.header("origin"), name)
             return Response(403)
+        token, subprotocol = _subprotocols(mount, request)
+        if subprotocol == "":
+            logger.error("no subprotocol of %s was offered for %s", mount.subprotocols, name)
+            return Response(403)
         serializer = serializer_for(request.query.get("vsn", "1.0.0"))
         if serializer is None:
             logger.warning("no protocol version %.200r for %s", request.query.get("vsn"), name)
             return Response(403)
-        decision: object = await socket.connect(dict(request.query), ConnectInfo(request))
+        decision: object = await socket.connect(dict(request.query), ConnectInfo(request, token))
         if isinstance(decision, Refused):
             return Response(decision.status, decision.body)
         if not isinstance(decision, bool):
@@ -161,7 +172,30 @@ class _Responder:
         if id is not None and not isinstance(id, str):
             logger.warning("%s.id returned %r: expected a string or None", name, id)
             return Response(403)
-        return SwitchToWebSocket(_Accepted(mount, socket, serializer))
+        return SwitchToWebSocket(_Accepted(mount, socket, serializer, subprotocol))
+
+
+_TOKEN_PREFIX = "base64url.bearer.phx."
+
+
+def _subprotocols(mount: Mount, request: Request) -> tuple[str | None, str | None]:
+    """Return the token and the subprotocol of a request; `""` if it offers none that will do.
+
+    The token is standard base64 without padding, whatever its prefix says. Raises `ValueError` if
+    it is not.
+    """
+    offered = list(request.tokens("sec-websocket-protocol"))
+    token = None
+    if mount.auth_token:
+        for one in [one for one in offered if one.startswith(_TOKEN_PREFIX)]:
+            offered.remove(one)
+            encoded = one.removeprefix(_TOKEN_PREFIX)
+            padding = "=" * (-len(encoded) % 4)
+            token = base64.b64decode(encoded + padding, validate=True).decode("latin-1")
+    allowed = (*(("phoenix",) if mount.auth_token else ()), *mount.subprotocols)
+    if not allowed or not offered:
+        return token, None
+    return token, next((one for one in allowed if one in offered), "")
 
 
 async def _serve_websocket(stream: ByteStream, upgrade: Upgrade, site: Site) -> None:
@@ -174,6 +208,7 @@ async def _serve_websocket(stream: ByteStream, upgrade: Upgrade, site: Site) -> 
     async with open_websocket(
         stream,
         upgrade,
+        subprotocol=accepted.subprotocol,
         max_message_size=mount.max_frame_size,
         close_within=mount.close_within,
     ) as websocket:

@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
+from urllib.parse import SplitResult, urlsplit
 
 from exeunt.channels.channel import Channel
 from exeunt.channels.http_messages import QueryValue, Request
@@ -35,6 +36,8 @@ class ConnectInfo:
     """What is known of a client when it connects."""
 
     request: Request
+    auth_token: str | None = None
+    """The token that came in the header Sec-WebSocket-Protocol, on a mount with `auth_token`."""
 
     @property
     def peer(self) -> tuple[str, int] | None:
@@ -47,6 +50,11 @@ class ConnectInfo:
         return self.request.path
 
     @property
+    def uri(self) -> SplitResult:
+        """The URL that was asked for, its host taken from the header Host."""
+        return urlsplit(f"//{self.request.header('host') or ''}{self.request.target}")
+
+    @property
     def user_agent(self) -> str | None:
         """The header User-Agent."""
         return self.request.header("user-agent")
@@ -55,6 +63,17 @@ class ConnectInfo:
     def x_headers(self) -> tuple[tuple[str, str], ...]:
         """The headers that begin with `x-`, names in lower case."""
         return tuple(pair for pair in self.request.headers if pair[0].startswith("x-"))
+
+    @property
+    def trace_context_headers(self) -> tuple[tuple[str, str], ...]:
+        """The headers `traceparent` and `tracestate`."""
+        names = ("traceparent", "tracestate")
+        return tuple(pair for pair in self.request.headers if pair[0] in names)
+
+    @property
+    def sec_websocket_headers(self) -> tuple[tuple[str, str], ...]:
+        """The headers that begin with `sec-websocket-`."""
+        return tuple(pair for pair in self.request.headers if pair[0].startswith("sec-websocket-"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,8 @@ class Serializer(Protocol):
 _NOTHING: dict[str, object] = {}
 _CRASH = {"reason": "channel_crash"}
 _encoder = msgspec.json.Encoder(enc_hook=to_builtin)
+# UnicodeError is a ValueError; MsgspecError is one only in later versions of msgspec.
+_CANNOT_DECODE = (msgspec.MsgspecError, ValueError, RecursionError)
 _decoder_v2 = msgspec.json.Decoder(Message)
 
 
@@ -136,7 +138,7 @@ class JSONSerializerV2:
         # Phoenix: of duplicate keys Jason takes the first; msgspec, like browsers, the last.
         try:
             return _decoder_v2.decode(data)
-        except (ValueError, RecursionError) as error:
+        except _CANNOT_DECODE as error:
             raise ProtocolError(f"not a message of version 2: {error}") from None
 
     def decode_binary(self, data: bytes) -> Message:
@@ -220,7 +222,7 @@ class JSONSerializerV1:
         """
         try:
             m = _decoder_v1.decode(data)
-        except (ValueError, RecursionError) as error:
+        except _CANNOT_DECODE as error:
             raise ProtocolError(f"not a message of version 1: {error}") from None
         return Message(m.join_ref, m.ref, m.topic, m.event, m.payload)
 

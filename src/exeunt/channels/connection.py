@@ -39,7 +39,7 @@ from exeunt.channels.errors import (
 )
 from exeunt.channels.http import serve_requests
 from exeunt.channels.http_messages import Limits, Request, Response, SwitchToWebSocket, Upgrade
-from exeunt.channels.origin import OriginCheck, is_origin_allowed
+from exeunt.channels.origin import OriginCheck, check_origins, is_origin_allowed
 from exeunt.channels.pubsub import Broadcast, PubSub
 from exeunt.channels.session import JoinDecided, Session
 from exeunt.channels.socket import ConnectInfo, Refused, Socket
@@ -65,8 +65,8 @@ class Mount:
     `socket` makes the socket of a new client: a class of sockets, or `partial(UserSocket, …)` for
     one that takes arguments.
 
-    `auth_token`: take a token out of the header Sec-WebSocket-Protocol, as phoenix.js 1.8 sends its
-    `authToken`, and give it to `connect`. `subprotocols`: those to agree on, in order of preference.
+    `auth_token`: take a token out of the header Sec-WebSocket-Protocol, as phoenix.js 1.8 sends
+    its `authToken`, and give it to `connect`. `subprotocols`: those to agree on, best first.
 
     `timeout`: seconds without a byte from the client, after which it is gone. `max_frame_size`:
     bytes of one message. `close_within`: seconds that a client has to answer a close frame.
@@ -81,6 +81,14 @@ class Mount:
     max_queued: int = 4 * 1024 * 1024
     auth_token: bool = False
     subprotocols: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, least in (("timeout", 0.0), ("max_frame_size", 0), ("max_queued", 0)):
+            if not getattr(self, name) > least:
+                raise ValueError(f"{name} of a mount is above 0, not {getattr(self, name)!r}")
+        if not self.close_within >= 0:
+            raise ValueError(f"close_within of a mount is 0 or more, not {self.close_within!r}")
+        check_origins(self.check_origin)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import socket as stdlib_socket
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
 
 import trio
 
@@ -20,6 +22,7 @@ from exeunt.channels.http_messages import Limits
 from exeunt.channels.listeners import accept, open_listeners
 from exeunt.channels.pubsub import PubSub
 from exeunt.channels.socket import Socket
+from exeunt.channels.stream import ByteStream
 from exeunt.kernel.errors import CallFailed, StartError
 from exeunt.kernel.ids import Pid
 from exeunt.kernel.primitives import is_alive, spawn_link
@@ -34,6 +37,10 @@ _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\n"
     b"Connection: close\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n"
 )
+
+
+MOST_REFUSALS: Final = 64
+"""How many clients at a time are told that there is no place for them; others are cut off."""
 
 
 class _Slot:
@@ -58,55 +65,65 @@ class _Slot:
         return True
 
 
+@dataclass(slots=True)
+class _Address:
+    """Where an endpoint listens: what was asked for, then what it got, also after a restart."""
+
+    host: str | None
+    port: int
+    shown: str = ""
+
+
 class Listener(GenServer):
     """Listens on a port and has a process started for each connection."""
 
-    async def init(
-        self,
-        host: str | None,
-        port: int,
-        connections: _Slot,
-        site: Site,
-    ) -> InitResult:
+    async def init(self, address: _Address, connections: _Slot, site: Site) -> InitResult:
         """Open the port; raises `OSError` that says how to mend it if that cannot be had."""
         try:
-            self._listeners = await open_listeners(host, port)
+            listeners = await open_listeners(address.host, address.port)
         except OSError:
             # The supervisor reports it, and needs no traceback for it.
             self._loop.process.reporting = "never"
             raise
-        name = self._listeners[0].getsockname()
-        self._address = (str(name[0]), int(name[1]))
-        for listener in self._listeners:
+        name = listeners[0].getsockname()
+        address.shown, address.port = str(name[0]), int(name[1])
+        for listener in listeners:
             spawn_link(_accept, listener, connections, site)
         return None
-
-    @on_call
-    async def address(self) -> tuple[str, int]:
-        """Return the address and the port that it listens on."""
-        return self._address
 
 
 async def _accept(listener: stdlib_socket.socket, connections: _Slot, site: Site) -> None:
     """Accept connections for ever: the body of a process linked to the listener."""
     try:
-        while True:
-            stream = await accept(listener)
-            started = False
-            try:
-                spec = child(run_connection, stream, site).replace(restart="temporary")
-                await DynamicSupervisor.start_child(connections, spec)
-                started = True
-            except MaxChildren:
-                stream.put(_FULL)
-            except (StartError, CallFailed):
-                pass  # the endpoint is being stopped, or restarted
-            finally:
-                if not started:
-                    stream.abort()
+        async with trio.open_nursery() as nursery:
+            while True:
+                stream = await accept(listener)
+                is_passed_on = False
+                try:
+                    spec = child(run_connection, stream, site).replace(restart="temporary")
+                    await DynamicSupervisor.start_child(connections, spec)
+                    is_passed_on = True
+                except MaxChildren:
+                    if len(nursery.child_tasks) < MOST_REFUSALS:
+                        nursery.start_soon(_refuse, stream)
+                        is_passed_on = True
+                except (StartError, CallFailed):
+                    pass  # the endpoint is being stopped, or restarted
+                finally:
+                    if not is_passed_on:
+                        stream.abort()
     finally:
         trio.lowlevel.notify_closing(listener)
         listener.close()
+
+
+async def _refuse(stream: ByteStream) -> None:
+    """Tell a client that there is no place for it, in a way that it gets to read."""
+    try:
+        stream.put(_FULL)
+        await stream.close_after_drain(1.0, linger=True)
+    finally:
+        stream.abort()
 
 
 class Endpoint(Supervisor):
@@ -131,7 +148,7 @@ class Endpoint(Supervisor):
         """
         mounts = {path: _mount(path, to) for path, to in sockets.items()}
         channels, connections = _Slot("channels"), _Slot("connections")
-        self._listener = _Slot("listener")
+        self._address = _Address(host, port)
         site = Site(
             mounts=mounts,
             hub=PubSub() if hub is None else hub,
@@ -144,16 +161,14 @@ class Endpoint(Supervisor):
             DynamicSupervisor.named(connections)
             .child(max_children=max_connections)
             .replace(id="connections"),
-            Listener.named(self._listener)
-            .child(host, port, connections, site)
-            .replace(id="listener"),
+            Listener.child(self._address, connections, site).replace(id="listener"),
         ]
         return await super().init(children, strategy="rest_for_one")
 
     @on_call
     async def url(self) -> str:
         """Return the URL under which the endpoint is to be reached."""
-        host, port = await Listener.address(self._listener)
+        host, port = self._address.shown, self._address.port
         if host in ("0.0.0.0", "::"):
             host = "localhost"
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"

@@ -20,6 +20,18 @@ function of the origin. False: any page. True is the same as `"conn"`."""
 _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
+def check_origins(check: OriginCheck) -> None:
+    """Raise `ValueError` if a check of origins makes no sense."""
+    if callable(check) or isinstance(check, bool) or check == "conn":
+        return
+    if isinstance(check, str):
+        raise ValueError(
+            f"check_origin is True, False, 'conn', a function, or a list of origins, not {check!r}"
+        )
+    for allowed in check:
+        _pattern(allowed)
+
+
 def is_origin_allowed(check: OriginCheck, request: Request) -> bool:
     """Tell whether the page that a request comes from may connect."""
     origin = request.header("origin")
@@ -37,13 +49,8 @@ def is_origin_allowed(check: OriginCheck, request: Request) -> bool:
 
 
 def _fits(found: SplitResult, allowed: str) -> bool:
-    pattern = _split(allowed)
-    if pattern is None or not pattern.hostname:
-        raise ValueError(
-            "an allowed origin is like 'https://a.com', '//b.com:888' or '//*.c.com', "
-            f"not {allowed!r}"
-        )
-    host, wanted = found.hostname or "", pattern.hostname
+    pattern = _pattern(allowed)
+    host, wanted = found.hostname or "", pattern.hostname or ""
     if wanted.startswith("*."):
         if host != wanted[2:] and not host.endswith(wanted[1:]):
             return False
@@ -53,6 +60,16 @@ def _fits(found: SplitResult, allowed: str) -> bool:
         return False
     port = pattern.port
     return port is None or port == (found.port or _PORTS.get(found.scheme))
+
+
+def _pattern(allowed: str) -> SplitResult:
+    pattern = _split(allowed)
+    if pattern is None or not pattern.hostname:
+        raise ValueError(
+            "an allowed origin is like 'https://a.com', '//b.com:888' or '//*.c.com', "
+            f"not {allowed!r}"
+        )
+    return pattern
 
 
 def _same_port(origin: SplitResult, host: SplitResult) -> bool:

@@ -98,8 +98,8 @@ class PubSub:
     def broadcast(self, topic: str, event: str, payload: Any) -> None:
         """Send an event to all subscribers of a topic.
 
-        Raises `PayloadError` if the payload cannot be encoded for a client: then it has gone to
-        nobody with a fastlane.
+        Raises `PayloadError` if the payload cannot be encoded for one of the clients, which may
+        speak an older version of the protocol: then it has gone to nobody.
         """
         self._dispatch(topic, event, payload, None)
 
@@ -119,23 +119,28 @@ class PubSub:
         subscriptions = self._topics.get(topic)
         if subscriptions is None:
             return
-        message: Broadcast | None = None
         encoded: dict[Serializer, Encoded] = {}
-        # A copy: a full out-queue ends its connection, and so may end subscriptions, right here.
-        for subscription in tuple(subscriptions):
+        lanes: list[tuple[Sink, Encoded]] = []
+        others: list[Pid] = []
+        # First everything that can fail, then what cannot: so it goes to all, or to nobody.
+        for subscription in subscriptions:
             if subscription.pid is but:
                 continue
             lane = subscription.fastlane
             if lane is None or event in lane.intercepts:
-                if message is None:
-                    message = Broadcast(topic, event, payload)
-                send(subscription.pid, message)
+                others.append(subscription.pid)
                 continue
             frame = encoded.get(lane.serializer)
             if frame is None:
                 frame = lane.serializer.encode_broadcast(topic, event, payload)
                 encoded[lane.serializer] = frame
-            lane.transport.send(frame)
+            lanes.append((lane.transport, frame))
+        for transport, frame in lanes:
+            transport.send(frame)
+        if others:
+            message = Broadcast(topic, event, payload)
+            for pid in others:
+                send(pid, message)
 
     def _forget_at_exit(self, process: Process) -> None:
         if process.at_exit is None:

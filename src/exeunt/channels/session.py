@@ -286,6 +286,8 @@ class Session:
         """Deal with the messages that came while a join was not decided."""
         entry = decided.entry
         held, entry.held = entry.held or [], None
+        # There may be none since the join was decided: messages were held until now.
+        entry.make_room()
         if entry.status == "over":
             self._drop(entry)
         for message in held:

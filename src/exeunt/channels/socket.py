@@ -139,7 +139,8 @@ class Socket:
 
 def _route(cls: type, pattern: str, to: type[Channel] | Route) -> tuple[str, bool, Route]:
     where = f"{cls.__qualname__}.channels"
-    if "*" in pattern[:-1]:
+    given_pattern: object = pattern
+    if not isinstance(given_pattern, str) or "*" in pattern[:-1]:
         raise ValueError(
             f"{where}: a pattern is a topic, or a beginning of one and a star at its end, "
             f"not {pattern!r}"

@@ -57,7 +57,17 @@ class Tokens:
         """Return a token that holds `data`, any JSON value, good for this `salt` only.
 
         `signed_at` is the time that it counts from, in seconds since the epoch, by default now.
+        Raises `ValueError` if the token would be longer than `verify` takes.
         """
+        token = self._token(salt, data, signed_at)
+        if len(token) > MAX_LENGTH:
+            raise ValueError(
+                f"the data makes a token of {len(token)} characters, and no token is longer than "
+                f"{MAX_LENGTH}: sign an id, and look the rest up"
+            )
+        return token
+
+    def _token(self, salt: str, data: Any, signed_at: float | None) -> str:
         serializer = self._serializer(salt)
         if signed_at is not None:
             serializer.signer = _SignedAt
@@ -80,7 +90,7 @@ class Tokens:
             raise TokenError("invalid")
         try:
             data, signed_at = self._serializer(salt).loads(token, return_timestamp=True)
-        except (BadData, ValueError, OverflowError):
+        except (BadData, ValueError, OverflowError, OSError):
             raise TokenError("invalid") from None
         age = time.time() - signed_at.timestamp()
         # itsdangerous would call a token from the future expired, and accept one of age 0 though

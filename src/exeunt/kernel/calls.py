@@ -152,7 +152,7 @@ async def call_process(
         # Only in a call of its own task does a process take no messages.
         caller = None
     if caller is not None and (server is caller or server.waiting is not None):
-        cycle = _find_cycle(caller, server)
+        cycle = find_cycle(caller, server)
         if cycle is not None:
             await trio.lowlevel.checkpoint()
             raise CallFailed(target, request, cycle)
@@ -172,7 +172,7 @@ async def wait_as(caller: Process | None, pending: Call) -> Any:
         caller.waiting = None
 
 
-def _find_cycle(caller: Process, server: Process) -> CallCycle | None:
+def find_cycle(caller: Process, server: Process) -> CallCycle | None:
     """Follow who waits for whom, from `server` on; None unless that leads back to `caller`.
 
     A process counts as waiting if its own task is in a call that its server has not begun to

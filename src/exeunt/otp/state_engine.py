@@ -11,10 +11,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
-import trio
-
 from exeunt.kernel.ids import Ref
-from exeunt.kernel.mailbox import REDUCTIONS
 from exeunt.kernel.primitives import cancel_timer, send_after
 from exeunt.otp.results import NOTHING, BadReturnValue, Refuse, Reply, Stop
 from exeunt.otp.transitions import (
@@ -131,8 +128,7 @@ class StateEngine:
 
     async def handle(self, event: StateEvent) -> Stop | None:
         """Handle an event, and all those that come before the next message."""
-        process = self._machine._loop.process
-        handled = 0
+        mailbox = self._machine._loop.process.mailbox
         while True:
             stop = await self._handle(event)
             if stop is not None:
@@ -141,9 +137,7 @@ class StateEngine:
             if following is None:
                 return None
             event = following
-            handled += 1
-            if process.status != "running" or handled % REDUCTIONS == 0:
-                await trio.lowlevel.checkpoint()
+            await mailbox.spend()
 
     def fired(self, timeout: RunningTimeout) -> StateEvent | None:
         """Return the event of a timer's message; None if the time-out was cancelled meanwhile."""
@@ -223,6 +217,7 @@ class StateEngine:
         return None
 
     async def _enter(self, state: object, old: object, effects: _Effects) -> Stop | None:
+        machine = self._machine
         while True:
             self._set_state(state)
             try:
@@ -255,6 +250,7 @@ class StateEngine:
             self._read(result.actions, None, effects)
             if not isinstance(result, RepeatState):
                 return None
+            await machine._loop.process.mailbox.spend()
 
     def _run(self, event: StateEvent) -> Coroutine[Any, Any, Transition]:
         machine = self._machine

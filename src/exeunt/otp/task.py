@@ -40,7 +40,7 @@ from typing import Any, Generic, TypeVar, TypeVarTuple, Unpack, cast
 import trio
 from trio.lowlevel import current_task
 
-from exeunt.kernel.calls import _find_cycle as find_cycle
+from exeunt.kernel.calls import find_cycle
 from exeunt.kernel.exits import KILL, SHUTDOWN, Crash, Exit, Reason, is_reason
 from exeunt.kernel.ids import Pid
 from exeunt.kernel.primitives import exit as exit_signal

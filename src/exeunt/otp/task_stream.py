@@ -140,12 +140,9 @@ class TaskStream(Generic[R_co]):
     async def __anext__(self) -> Outcome[R_co]:
         """Give the next outcome; start tasks as far as there is room."""
         owner = self._check_use()
-        due = self._due
         await self._fill(owner)
         has_waited = False
-        while not (due and due[0].outcome is not None):
-            if has_waited:
-                await self._fill(owner)
+        while not self._is_ready():
             if not self._running:
                 await trio.lowlevel.checkpoint()
                 raise StopAsyncIteration
@@ -155,9 +152,11 @@ class TaskStream(Generic[R_co]):
             if owner.status != "running":
                 # A linked task has failed and ended the owner: it is to unwind for that reason.
                 await trio.lowlevel.checkpoint_if_cancelled()
+            if not self._is_ready():
+                await self._fill(owner)
         if not has_waited:
             await trio.lowlevel.checkpoint()
-        return self._outcome_of(due.popleft())
+        return self._outcome_of(self._due.popleft())
 
     def settled(self, pending: Pending) -> None:
         """Take note of the end of a task."""
@@ -198,6 +197,10 @@ class TaskStream(Generic[R_co]):
             self._item = next(self._items, _NOTHING)
             self._has_items = self._item is not _NOTHING
         return self._item is not _NOTHING
+
+    def _is_ready(self) -> bool:
+        """Tell whether the outcome that is to be given next is there."""
+        return bool(self._due) and self._due[0].outcome is not None
 
     async def _fill(self, owner: Process) -> None:
         """Start tasks as far as there is room."""

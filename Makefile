@@ -12,7 +12,7 @@ TYPED_CODE := $(foreach place,src examples benchmarks tests/types tests/architec
 
 export PYTHON
 .DEFAULT_GOAL := help
-.PHONY: help venv chat test coverage lint format types docs bench clean
+.PHONY: help venv chat test coverage lint format types docs bench screenshots clean
 
 help:  ## list the targets
 	@echo 'exeunt: make TARGET'
@@ -64,6 +64,9 @@ docs:  ## build the documentation in docs/_build/html
 
 bench:  ## run the benchmarks (ARGS=--json for one object a line)
 	@scripts/venv.sh run && exec .venv/bin/python -m benchmarks $(ARGS)
+
+screenshots:  ## take the pictures of the chat in docs/images
+	@scripts/parts.sh && scripts/venv.sh dev && .venv/bin/python -m scripts.screenshot
 
 clean:  ## remove everything that the other targets made
 	@rm -rf .venv .venv.lock .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* \

@@ -2,7 +2,8 @@
 
     Endpoint.child({"/socket": UserSocket}, port=4000, pages=pages)
 
-It is a supervisor with three children, in this order: the channels, the connections, the listener.
+It is a supervisor with three children, in this order: the channels, the connections, the listener
+(one for each address).
 So when it stops, no connection is accepted any more, then every client is told that the server goes
 away (close code 1012) and its channels end with `Shutdown("draining")`, then what channels are left
 are shut down.
@@ -12,7 +13,6 @@ from __future__ import annotations
 
 import socket as stdlib_socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 import trio
@@ -24,11 +24,12 @@ from exeunt.channels.pubsub import PubSub
 from exeunt.channels.socket import Socket
 from exeunt.channels.stream import ByteStream
 from exeunt.kernel.errors import CallFailed, StartError
+from exeunt.kernel.exits import Reason
 from exeunt.kernel.ids import Pid
-from exeunt.kernel.primitives import is_alive, spawn_link
+from exeunt.kernel.primitives import is_alive
 from exeunt.otp.children import child
 from exeunt.otp.dynamic_supervisor import DynamicSupervisor, MaxChildren
-from exeunt.otp.genserver import GenServer, on_call
+from exeunt.otp.genserver import on_call
 from exeunt.otp.results import InitResult
 from exeunt.otp.supervision import ChildSpec
 from exeunt.otp.supervisor import Supervisor
@@ -65,56 +66,29 @@ class _Slot:
         return True
 
 
-@dataclass(slots=True)
-class _Address:
-    """Where an endpoint listens: what was asked for, then what it got, also after a restart."""
-
-    host: str | None
-    port: int
-    shown: str = ""
-
-
-class Listener(GenServer):
-    """Listens on a port and has a process started for each connection."""
-
-    async def init(self, address: _Address, connections: _Slot, site: Site) -> InitResult:
-        """Open the port; raises `OSError` that says how to mend it if that cannot be had."""
-        try:
-            listeners = await open_listeners(address.host, address.port)
-        except OSError:
-            # The supervisor reports it, and needs no traceback for it.
-            self._loop.process.reporting = "never"
-            raise
-        name = listeners[0].getsockname()
-        address.shown, address.port = str(name[0]), int(name[1])
-        for listener in listeners:
-            spawn_link(_accept, listener, connections, site)
-        return None
-
-
 async def _accept(listener: stdlib_socket.socket, connections: _Slot, site: Site) -> None:
-    """Accept connections for ever: the body of a process linked to the listener."""
-    try:
-        async with trio.open_nursery() as nursery:
-            while True:
+    """Accept connections for ever, and have a process started for each: the body of a listener."""
+    async with trio.open_nursery() as nursery:
+        while True:
+            try:
                 stream = await accept(listener)
-                is_passed_on = False
-                try:
-                    spec = child(run_connection, stream, site).replace(restart="temporary")
-                    await DynamicSupervisor.start_child(connections, spec)
+            except trio.ClosedResourceError:
+                # The endpoint stops: this process is told so in its turn.
+                await trio.sleep_forever()
+            is_passed_on = False
+            try:
+                spec = child(run_connection, stream, site).replace(restart="temporary")
+                await DynamicSupervisor.start_child(connections, spec)
+                is_passed_on = True
+            except MaxChildren:
+                if len(nursery.child_tasks) < MOST_REFUSALS:
+                    nursery.start_soon(_refuse, stream)
                     is_passed_on = True
-                except MaxChildren:
-                    if len(nursery.child_tasks) < MOST_REFUSALS:
-                        nursery.start_soon(_refuse, stream)
-                        is_passed_on = True
-                except (StartError, CallFailed):
-                    pass  # the endpoint is being stopped, or restarted
-                finally:
-                    if not is_passed_on:
-                        stream.abort()
-    finally:
-        trio.lowlevel.notify_closing(listener)
-        listener.close()
+            except (StartError, CallFailed):
+                pass  # the endpoint is being stopped, or restarted
+            finally:
+                if not is_passed_on:
+                    stream.abort()
 
 
 async def _refuse(stream: ByteStream) -> None:
@@ -147,8 +121,15 @@ class Endpoint(Supervisor):
         one to share it with other processes. More than `max_connections` are answered 503.
         """
         mounts = {path: _mount(path, to) for path, to in sockets.items()}
+        try:
+            self._listeners = await open_listeners(host, port)
+        except OSError:
+            # Whoever starts the endpoint is told, and needs no traceback for it.
+            self._process.reporting = "never"
+            raise
+        close = self._close_listeners
+        self._process.at_exit = {**(self._process.at_exit or {}), self: lambda _: close()}
         channels, connections = _Slot("channels"), _Slot("connections")
-        self._address = _Address(host, port)
         site = Site(
             mounts=mounts,
             hub=PubSub() if hub is None else hub,
@@ -161,17 +142,32 @@ class Endpoint(Supervisor):
             DynamicSupervisor.named(connections)
             .child(max_children=max_connections)
             .replace(id="connections"),
-            Listener.child(self._address, connections, site).replace(id="listener"),
         ]
+        # The sockets are the endpoint's, so that a listener which is restarted loses nobody: who
+        # connects meanwhile waits in the backlog.
+        for number, listener in enumerate(self._listeners):
+            id = "listener" if number == 0 else f"listener {number + 1}"
+            children.append(child(_accept, listener, connections, site, id=id))
         return await super().init(children, strategy="rest_for_one")
 
     @on_call
     async def url(self) -> str:
         """Return the URL under which the endpoint is to be reached."""
-        host, port = self._address.shown, self._address.port
+        host, port, *_ = self._listeners[0].getsockname()
         if host in ("0.0.0.0", "::"):
             host = "localhost"
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    async def terminate(self, reason: Reason) -> None:
+        """Stop listening, then shut the children down."""
+        self._close_listeners()
+        await super().terminate(reason)
+
+    def _close_listeners(self) -> None:
+        for listener in self._listeners:
+            if listener.fileno() >= 0:
+                trio.lowlevel.notify_closing(listener)
+                listener.close()
 
 
 def _mount(path: str, to: Callable[[], Socket] | Mount) -> Mount:
@@ -180,4 +176,4 @@ def _mount(path: str, to: Callable[[], Socket] | Mount) -> Mount:
     return to if isinstance(to, Mount) else Mount(to)
 
 
-__all__ = ["Endpoint", "Listener"]
+__all__ = ["Endpoint"]

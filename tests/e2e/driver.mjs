@@ -1,0 +1,96 @@
+// Drives the official phoenix client: takes orders as lines of JSON on its standard input, and
+// tells on its standard output, in the same way, what the client's callbacks were given.
+//
+//   {do: "connect", socket, url, params, options}      {do: "disconnect", socket}
+//   {do: "ping", socket}
+//   {do: "join", channel, socket, topic, params, events}      {do: "leave", channel}
+//   {do: "push", channel, push, event, payload, timeout}
+//
+// `socket`, `channel` and `push` are names that the sender of the orders chooses; what is told
+// carries the same names. A payload of bytes is {bytes: BASE64}, both ways. The driver ends with its
+// standard input, so that none is left behind by a test that was killed.
+
+import {createInterface} from "node:readline";
+import {Socket} from "phoenix";
+import {WebSocket} from "ws";
+
+const sockets = new Map();
+const channels = new Map();
+
+const tell = (is, more) => process.stdout.write(`${JSON.stringify({is, ...more})}\n`);
+
+const pack = (value) =>
+  value instanceof ArrayBuffer ? {bytes: Buffer.from(value).toString("base64")} : value;
+
+const unpack = (value) =>
+  typeof value?.bytes === "string" ? new Uint8Array(Buffer.from(value.bytes, "base64")).buffer : value;
+
+// The client takes functions of the number of tries; orders can hold numbers only.
+const DELAYS = ["reconnectAfterMs", "rejoinAfterMs"];
+
+const withFunctions = (options) =>
+  Object.fromEntries(Object.entries(options).map(([key, value]) =>
+    [key, DELAYS.includes(key) ? () => value : value]));
+
+const orders = {
+  connect({socket: name, url, params, options}) {
+    // Always the package's WebSocket, also where Node has one: it tells the status of a refusal.
+    const socket = new Socket(`${url.replace(/^http/, "ws")}/socket`, {
+      transport: WebSocket,
+      params,
+      ...withFunctions(options),
+    });
+    sockets.set(name, socket);
+    socket.onOpen(() => tell("open", {socket: name}));
+    socket.onClose(({code}) => tell("close", {socket: name, code}));
+    socket.onError(({message}) => tell("error", {socket: name, message}));
+    socket.onMessage(({join_ref, ref, topic, event, payload}) => {
+      const response = pack(payload.response);
+      const shown = "response" in payload ? {...payload, response} : pack(payload);
+      tell("frame", {socket: name, frame: [join_ref, ref, topic, event, shown]});
+    });
+    socket.connect();
+  },
+
+  disconnect({socket: name}) {
+    sockets.get(name).disconnect(() => tell("disconnected", {socket: name}));
+  },
+
+  ping({socket: name}) {
+    sockets.get(name).ping(() => tell("pong", {socket: name}));
+  },
+
+  join({channel: name, socket, topic, params, events}) {
+    const channel = sockets.get(socket).channel(topic, params);
+    channels.set(name, channel);
+    for (const event of events) {
+      channel.on(event, (payload) => tell("event", {channel: name, event, payload: pack(payload)}));
+    }
+    channel.onError((payload) => tell("channel error", {channel: name, payload}));
+    channel.onClose(() => tell("channel close", {channel: name}));
+    const push = channel.join();
+    for (const status of ["ok", "error", "timeout"]) {
+      push.receive(status, (response) => tell("join", {channel: name, status, response}));
+    }
+  },
+
+  leave({channel: name}) {
+    channels.get(name).leave();
+  },
+
+  push({channel: name, push: id, event, payload, timeout}) {
+    const push = channels.get(name).push(event, unpack(payload), timeout);
+    for (const status of ["ok", "error", "timeout"]) {
+      push.receive(status, (response) =>
+        tell("reply", {push: id, status, response: pack(response)}));
+    }
+  },
+};
+
+const lines = createInterface({input: process.stdin});
+lines.on("line", (line) => {
+  const order = JSON.parse(line);
+  orders[order.do](order);
+});
+lines.on("close", () => process.exit());
+tell("ready");

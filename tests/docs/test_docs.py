@@ -34,7 +34,7 @@ def test_the_pages_of_differences_hold_what_the_source_tags(tmp_path: Path) -> N
     differences.main(tmp_path)
     erlang = (tmp_path / "differences-from-erlang.md").read_text(encoding="utf-8")
     phoenix = (tmp_path / "differences-from-phoenix.md").read_text(encoding="utf-8")
-    assert "default of five seconds" in erlang
+    assert "time-out of five seconds" in erlang
     assert "awaited by the connection" in phoenix
 
 

@@ -1,0 +1,268 @@
+"""Tokens: what is let in, what is refused, and as what."""
+
+from __future__ import annotations
+
+import base64
+import random
+import string
+import zlib
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given
+from itsdangerous import URLSafeSerializer, URLSafeTimedSerializer
+
+import exeunt.channels.tokens
+from exeunt.channels import TokenError, Tokens
+from exeunt.channels.tokens import MAX_AGE, MAX_LENGTH
+
+SECRET = "a secret of more than twenty characters"
+NOW = 1_800_000_000.0
+
+
+class Clock:
+    """The time as the module sees it."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def time(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(exeunt.channels.tokens, "time", clock)
+    monkeypatch.setattr("itsdangerous.timed.time", clock)
+    return clock
+
+
+def problem(tokens: Tokens, token: object, salt: str = "user", **options: Any) -> str:
+    with pytest.raises(TokenError) as refused:
+        tokens.verify(salt, token, **options)
+    return refused.value.problem
+
+
+@pytest.mark.parametrize(
+    "data", ["ada", "", 7, None, True, 1.5, [1, "two", None], {"id": 7, "roles": ["a"]}, "é€😀"]
+)
+def test_what_is_signed_comes_back(data: object) -> None:
+    tokens = Tokens(SECRET)
+    assert tokens.verify("user", tokens.sign("user", data)) == data
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=10,
+    ),
+    st.text(min_size=1),
+)
+def test_any_json_comes_back_for_any_salt(data: object, salt: str) -> None:
+    tokens = Tokens(SECRET)
+    try:
+        salt.encode()
+    except UnicodeEncodeError:
+        return
+    assert tokens.verify(salt, tokens.sign(salt, data)) == data
+
+
+def test_a_token_goes_into_a_url_as_it_is() -> None:
+    token = Tokens(SECRET).sign("user", {"name": "Ünsal & Co? <3", "blob": "x" * 500})
+    assert set(token) <= set(string.ascii_letters + string.digits + "-_.")
+
+
+def test_none_is_missing() -> None:
+    assert problem(Tokens(SECRET), None) == "missing"
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "",
+        ".",
+        "...",
+        "garbage",
+        "a.b.c",
+        "🙂.🙂.🙂",
+        "\x00",
+        "\ud800",
+        " ",
+        b"bytes",
+        b"",
+        7,
+        3.5,
+        True,
+        [],
+        ["a"],
+        {"token": "x"},
+        object(),
+        "x" * MAX_LENGTH,
+        "x" * (MAX_LENGTH + 1),
+        "." * 5000,
+        "x" * 10_000_000,
+    ],
+    ids=lambda token: f"{token!r:.20}",
+)
+def test_what_is_no_token_is_invalid(token: object) -> None:
+    assert problem(Tokens(SECRET), token) == "invalid"
+
+
+def test_a_token_as_bytes_is_no_token() -> None:
+    tokens = Tokens(SECRET)
+    assert problem(tokens, tokens.sign("user", "ada").encode()) == "invalid"
+
+
+def test_of_another_salt_it_is_invalid() -> None:
+    tokens = Tokens(SECRET)
+    assert problem(tokens, tokens.sign("admin", "ada")) == "invalid"
+    assert problem(tokens, tokens.sign("user ", "ada")) == "invalid"
+
+
+def test_of_another_secret_it_is_invalid() -> None:
+    forged = Tokens("somebody else's secret, as long").sign("user", "ada")
+    assert problem(Tokens(SECRET), forged) == "invalid"
+
+
+def test_every_change_of_a_token_makes_it_invalid() -> None:
+    tokens = Tokens(SECRET)
+    token = tokens.sign("user", {"id": 7})
+    alphabet = string.ascii_letters + string.digits + "-_"
+    for place, letter in enumerate(token):
+        other = alphabet[(alphabet.find(letter) + 17) % len(alphabet)]
+        changed = token[:place] + other + token[place + 1 :]
+        assert problem(tokens, changed) == "invalid", place
+    for size in range(len(token)):
+        assert problem(tokens, token[:size]) == "invalid"
+    assert problem(tokens, token + "A") == "invalid"
+    assert problem(tokens, token.upper()) == "invalid"
+
+
+def test_data_moved_under_another_signature_is_invalid() -> None:
+    tokens = Tokens(SECRET)
+    mine, theirs = tokens.sign("user", "eve"), tokens.sign("user", "ada")
+    _, time, signature = mine.split(".")
+    assert problem(tokens, ".".join([theirs.split(".")[0], time, signature])) == "invalid"
+
+
+def test_an_unsigned_payload_is_never_looked_at() -> None:
+    """A payload that would unpack to a great deal is refused for its signature first."""
+    bomb = base64.urlsafe_b64encode(zlib.compress(b'"' + b"x" * 50_000_000 + b'"', 9))
+    token = "." + bomb.decode().rstrip("=")[: MAX_LENGTH - 100] + ".aaaaaa.bbbbbbbbbbbb"
+    assert len(token) <= MAX_LENGTH
+    assert problem(Tokens(SECRET), token) == "invalid"
+
+
+def test_a_token_without_a_time_is_invalid() -> None:
+    untimed = URLSafeSerializer([SECRET.encode()], salt="user").dumps("ada")
+    assert problem(Tokens(SECRET), untimed) == "invalid"
+
+
+def test_a_well_signed_payload_that_is_no_json_is_invalid() -> None:
+    serializer = URLSafeTimedSerializer([SECRET.encode()], salt="user")
+    token = serializer.make_signer("user").sign(b"bm8ganNvbg").decode()
+    assert problem(Tokens(SECRET), token) == "invalid"
+
+
+# -- age
+
+
+def test_it_is_good_for_its_age_and_not_a_second_longer(clock: Clock) -> None:
+    tokens = Tokens(SECRET)
+    token = tokens.sign("user", "ada")
+    clock.now = NOW + 60
+    assert tokens.verify("user", token, max_age=60) == "ada"
+    clock.now = NOW + 61
+    assert problem(tokens, token, max_age=60) == "expired"
+
+
+def test_without_a_word_it_is_good_for_a_day(clock: Clock) -> None:
+    tokens = Tokens(SECRET)
+    token = tokens.sign("user", "ada")
+    clock.now = NOW + MAX_AGE
+    assert tokens.verify("user", token) == "ada"
+    clock.now = NOW + MAX_AGE + 1
+    assert problem(tokens, token) == "expired"
+
+
+def test_infinity_is_no_limit(clock: Clock) -> None:
+    tokens = Tokens(SECRET)
+    token = tokens.sign("user", "ada", signed_at=1)
+    assert tokens.verify("user", token, max_age=float("inf")) == "ada"
+
+
+@pytest.mark.parametrize("max_age", [0, -1, -1e9])
+def test_of_no_age_at_all_everything_is_expired(max_age: float, clock: Clock) -> None:
+    tokens = Tokens(SECRET)
+    assert problem(tokens, tokens.sign("user", "ada"), max_age=max_age) == "expired"
+
+
+def test_from_the_future_it_is_invalid(clock: Clock) -> None:
+    tokens = Tokens(SECRET)
+    assert problem(tokens, tokens.sign("user", "ada", signed_at=NOW + 5)) == "invalid"
+    assert problem(tokens, tokens.sign("user", "ada", signed_at=2**60)) == "invalid"
+    clock.now = NOW + 5
+    assert tokens.verify("user", tokens.sign("user", "ada", signed_at=NOW + 5)) == "ada"
+
+
+def test_a_signing_time_of_ones_own_counts(clock: Clock) -> None:
+    tokens = Tokens(SECRET)
+    token = tokens.sign("user", "ada", signed_at=NOW - 100)
+    assert tokens.verify("user", token, max_age=100) == "ada"
+    assert problem(tokens, token, max_age=99) == "expired"
+
+
+def test_an_expired_token_that_is_forged_is_invalid_and_not_expired(clock: Clock) -> None:
+    """The signature is checked first: nobody learns from a forgery whether it would be old."""
+    forged = Tokens("somebody else's secret, as long").sign("user", "ada", signed_at=1)
+    assert problem(Tokens(SECRET), forged) == "invalid"
+
+
+def test_a_fresh_token_signed_within_this_very_second_is_good(clock: Clock) -> None:
+    clock.now = NOW + 0.999
+    tokens = Tokens(SECRET)
+    assert tokens.verify("user", tokens.sign("user", "ada"), max_age=1) == "ada"
+
+
+# -- secrets
+
+
+def test_while_secrets_change_the_old_one_verifies_and_the_new_one_signs() -> None:
+    old, new = SECRET, "another secret, just as long as that"
+    before, during, after = Tokens(old), Tokens(old, new), Tokens(new)
+    assert during.verify("user", before.sign("user", "ada")) == "ada"
+    assert after.verify("user", during.sign("user", "ada")) == "ada"
+    assert problem(before, during.sign("user", "ada")) == "invalid"
+    assert problem(after, before.sign("user", "ada")) == "invalid"
+
+
+def test_a_secret_may_be_bytes() -> None:
+    token = Tokens(SECRET).sign("user", "ada")
+    assert Tokens(SECRET.encode()).verify("user", token) == "ada"
+
+
+@pytest.mark.parametrize("secrets", [(), ("",), ("short",), (SECRET, "short"), (b"x" * 19,)])
+def test_a_secret_that_is_too_short_is_refused_with_a_way_out(secrets: tuple[Any, ...]) -> None:
+    with pytest.raises(ValueError, match="at least 20 characters: make one with"):
+        Tokens(*secrets)
+
+
+def test_what_is_no_json_cannot_be_signed() -> None:
+    with pytest.raises(TypeError):
+        Tokens(SECRET).sign("user", object())
+
+
+def test_a_token_that_could_never_be_verified_is_not_made() -> None:
+    """One that is longer than what is looked at would be refused for ever."""
+    dice = random.Random(1)
+    data = "".join(dice.choices(string.ascii_letters, k=2 * MAX_LENGTH))
+    with pytest.raises(ValueError, match=str(MAX_LENGTH)):
+        Tokens(SECRET).sign("user", data)
+
+
+def test_the_error_tells_the_problem() -> None:
+    assert str(TokenError("expired")) == "the token is expired"
+    assert TokenError("missing").problem == "missing"

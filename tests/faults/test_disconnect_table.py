@@ -1,0 +1,36 @@
+"""Every row of the disconnect table, on real sockets: who has left, exactly once, and how."""
+
+from __future__ import annotations
+
+import pytest
+
+import exeunt.channels.session
+
+from .table import LIVES, Row, fits, observe, rows
+
+ROWS = rows()
+
+
+def test_every_row_has_a_name_of_its_own() -> None:
+    names = [row.name for row in ROWS]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [pytest.param(row, id=row.name, marks=[pytest.mark.slow] if row.slow else []) for row in ROWS],
+)
+async def test_a_row_of_the_table(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exeunt.channels.session, "DUPLICATE_PATIENCE", 0.1)
+    observed = await observe(row)
+    if row.reason is LIVES:
+        assert observed.reasons == []
+    else:
+        assert len(observed.reasons) == 1
+        assert fits(row.reason, observed.reasons[0])
+    # What terminate is told is the reason for which it is called: its own failure comes later.
+    assert len(observed.terminated) == (1 if row.terminate else 0)
+    assert observed.frames in (list(row.frames), [*row.frames, *row.maybe])
+    assert observed.end == row.end
+    # And nothing more, when the client has gone too.
+    assert len(observed.in_the_end) == 1

@@ -6,7 +6,6 @@ import logging
 from typing import Any
 
 import pytest
-import trio
 import trio.testing
 
 from exeunt import (
@@ -31,7 +30,6 @@ from exeunt import (
     spawn,
     stop,
     trap_exit,
-    wait_exit,
 )
 from exeunt import Reply as CallReply
 from exeunt import exit as exit_signal
@@ -324,7 +322,11 @@ async def test_handle_in_may_wait_for_a_while_and_then_hear_of_it() -> None:
     async with open_bench(socket_of(Room)) as bench:
         await joined(bench)
         assert await bench.ask("1", "2", ROOM, "event", 0.01) == [
-            "1", None, ROOM, "heard", {"message": "timeout"},
+            "1",
+            None,
+            ROOM,
+            "heard",
+            {"message": "timeout"},
         ]
 
 
@@ -344,8 +346,17 @@ async def test_an_answer_of_any_json() -> None:
 
 @pytest.mark.parametrize(
     "result",
-    ["ok", 7, True, {}, Stop("normal", reply="ok"), Stop("normal", reply=None), CallReply(1),
-     NoReply(), Continue(1)],
+    [
+        "ok",
+        7,
+        True,
+        {},
+        Stop("normal", reply="ok"),
+        Stop("normal", reply=None),
+        CallReply(1),
+        NoReply(),
+        Continue(1),
+    ],
     ids=repr,
 )
 async def test_what_handle_in_must_not_return_crashes_and_says_what_it_may(
@@ -422,9 +433,7 @@ async def test_it_can_be_stopped_like_any_server() -> None:
     async with open_bench(socket_of(Room)) as bench:
         pid = await joined(bench)
         await stop(pid, Shutdown("closed"))
-        assert await bench.take() == [
-            ["1", "1", ROOM, "phx_error", {"reason": "channel_crash"}]
-        ]
+        assert await bench.take() == [["1", "1", ROOM, "phx_error", {"reason": "channel_crash"}]]
         assert ends == [Shutdown("closed")]
 
 
@@ -469,7 +478,11 @@ async def test_broadcast_reaches_all_and_broadcast_from_all_others() -> None:
         spawn(listen)
         await trio.testing.wait_all_tasks_blocked()
         assert await bench.ask("1", "2", ROOM, "all", {"n": 1}) == [
-            None, None, ROOM, "shouted", {"n": 1},
+            None,
+            None,
+            ROOM,
+            "shouted",
+            {"n": 1},
         ]
         await bench.say("1", "3", ROOM, "others", {"n": 2})
         await bench.quiet()

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import trio
-import trio.testing
 
 from exeunt import open_node, processes, send, stop, trap_exit
 from exeunt.channels import (
@@ -168,8 +167,22 @@ async def test_a_mount_may_check_origins_in_its_own_way(
 
 @pytest.mark.parametrize(
     "vsn",
-    ["vsn=2.0", "vsn=2", "vsn=", "vsn", "vsn=2.1.0", "vsn=3.0.0", "vsn=2.0.0-rc.1", "vsn[]=2.0.0",
-     "vsn[a]=2.0.0", "vsn=1.1.0", "vsn=0.9.0", "vsn=v2.0.0", "vsn=02.0.0", "vsn=2.0.0%00"],
+    [
+        "vsn=2.0",
+        "vsn=2",
+        "vsn=",
+        "vsn",
+        "vsn=2.1.0",
+        "vsn=3.0.0",
+        "vsn=2.0.0-rc.1",
+        "vsn[]=2.0.0",
+        "vsn[a]=2.0.0",
+        "vsn=1.1.0",
+        "vsn=0.9.0",
+        "vsn=v2.0.0",
+        "vsn=02.0.0",
+        "vsn=2.0.0%00",
+    ],
 )
 async def test_a_version_that_is_not_spoken_is_403(
     vsn: str, caplog: pytest.LogCaptureFixture
@@ -191,9 +204,7 @@ async def test_without_a_version_it_is_the_first() -> None:
     async with open_site() as site, await Client.dial(site.port) as client:
         await client.send(upgrade("/socket/websocket").encode())
         assert (await client.response())[0] == 101
-        await client.send(
-            text({"topic": "room:a", "event": "phx_join", "payload": {}, "ref": "1"})
-        )
+        await client.send(text({"topic": "room:a", "event": "phx_join", "payload": {}, "ref": "1"}))
         assert await client.receive() == {
             "topic": "room:a",
             "event": "phx_reply",
@@ -292,13 +303,13 @@ async def test_what_is_known_of_the_client() -> None:
 
 
 async def test_each_client_has_a_socket_of_its_own() -> None:
-    async with open_site() as site:
-        async with (
-            await Client.connect(site.port, user="ada") as ada,
-            await Client.connect(site.port, user="eve") as eve,
-        ):
-            assert await ada.join("room:a") == {"user": "ada"}
-            assert await eve.join("room:a") == {"user": "eve"}
+    async with (
+        open_site() as site,
+        await Client.connect(site.port, user="ada") as ada,
+        await Client.connect(site.port, user="eve") as eve,
+    ):
+        assert await ada.join("room:a") == {"user": "ada"}
+        assert await eve.join("room:a") == {"user": "eve"}
 
 
 @pytest.mark.parametrize(
@@ -418,8 +429,17 @@ async def test_the_first_of_the_servers_own_that_is_offered_is_chosen(
 
 async def test_without_pages_all_else_is_404_but_for_the_health() -> None:
     async with open_site() as site:
-        for path in ("/", "/socket", "/socket/", "/socket/websocket/", "/websocket", "/other",
-                     "/socket/longpoll", "/health/", "//socket/websocket"):
+        for path in (
+            "/",
+            "/socket",
+            "/socket/",
+            "/socket/websocket/",
+            "/websocket",
+            "/other",
+            "/socket/longpoll",
+            "/health/",
+            "//socket/websocket",
+        ):
             assert await site.status(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n") == 404, path
         status, _, body = await site.answer("GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
         assert (status, body) == (200, b"ok\n")

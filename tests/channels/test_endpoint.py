@@ -24,6 +24,7 @@ from exeunt import (
 from exeunt import exit as exit_signal
 from exeunt.channels import Channel, Endpoint, JoinResult, Mount, Ok, PubSub, Socket
 from tests.faults.client import Client, Closed, open_files
+from tests.faults.world import until
 
 
 class Room(Channel):
@@ -60,8 +61,12 @@ async def test_it_listens_where_it_is_told_and_says_so() -> None:
 
 @pytest.mark.parametrize(
     ("host", "begins"),
-    [("localhost", "http://"), ("0.0.0.0", "http://localhost:"), (None, "http://localhost:"),
-     ("127.0.0.1", "http://127.0.0.1:")],
+    [
+        ("localhost", "http://"),
+        ("0.0.0.0", "http://localhost:"),
+        (None, "http://localhost:"),
+        ("127.0.0.1", "http://127.0.0.1:"),
+    ],
 )
 async def test_the_url_can_be_opened(host: str | None, begins: str) -> None:
     async with open_node(signals=False):
@@ -148,9 +153,7 @@ async def test_it_is_a_supervisors_child_like_any_other() -> None:
         assert isinstance(first, Pid)
         exit_signal(first, "kill")
         await wait_exit(first)
-        with trio.fail_after(2):
-            while whereis("web") is None:
-                await trio.sleep(0.002)
+        await until(lambda: whereis("web") is not None, "the endpoint to be restarted")
         async with await Client.connect(await port_of("web")) as client:
             assert await client.sync() == []
 
@@ -169,9 +172,7 @@ async def test_a_listener_that_dies_is_restarted_and_open_connections_stay() -> 
             ]
             assert isinstance(listener, Pid)
             exit_signal(listener, "kill")
-            with trio.fail_after(2):
-                while is_alive(listener):
-                    await trio.sleep(0.002)
+            await until(lambda: not is_alive(listener), "the listener to end")
             assert await port_of(endpoint) == port
             assert await client.sync() == []
             async with await Client.connect(port) as other:

@@ -12,9 +12,8 @@ import os
 import socket
 import struct
 from collections.abc import Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, AsyncGenerator, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 from urllib.parse import urlencode
 
 import trio

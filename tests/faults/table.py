@@ -1114,7 +1114,7 @@ def _rows_of_signals() -> list[Row]:
             name="linked process ends: normal", act=runs(links_to_one_that_ends("normal")), **stays
         ),
         Row(
-            name="linked process ends: boom, exits trapped",
+            name="linked process ends, exits trapped: boom",
             act=runs(links_to_one_that_ends("boom")),
             params=trapping,
             **stays,

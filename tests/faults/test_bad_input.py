@@ -381,7 +381,15 @@ async def test_a_message_of_endless_fragments_is_refused(size: int) -> None:
         (frame(BINARY, b"\xff"), 1011),
         (close_frame(1000), 1000),
     ],
-    ids=["junk", "too large", "a head that is too large", "bad UTF-8", "no mask", "binary", "close"],
+    ids=[
+        "junk",
+        "too large",
+        "a head that is too large",
+        "bad UTF-8",
+        "no mask",
+        "binary",
+        "close",
+    ],
 )
 async def test_one_who_does_not_answer_the_close_is_cut_off_soon(what: bytes, code: int) -> None:
     async with open_world() as world:

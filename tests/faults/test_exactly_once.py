@@ -103,8 +103,11 @@ WAYS: dict[Way, Callable[[Reason], bool]] = {
         for one, other in itertools.permutations(WAYS, 2)
         # A socket that is closed sends nothing more.
         if not (
-            one in (resets, ends_tcp)
-            and other in (leaves, closes, resets, ends_tcp, sends_junk, sends_bad_utf8, joins_anew)
+            (
+                one in (resets, ends_tcp)
+                and other
+                in (leaves, closes, resets, ends_tcp, sends_junk, sends_bad_utf8, joins_anew)
+            )
             or (one in (resets, ends_tcp) and other is crashes)
         )
     ],
@@ -274,7 +277,11 @@ async def test_when_the_watcher_dies_what_it_watches_dies_and_the_clients_join_a
         # Until there is a watcher again nobody gets in unwatched.
         await client.say("2", "2", ROOM, "phx_join", {})
         assert await client.receive() == [
-            "2", "2", ROOM, "phx_reply", {"status": "error", "response": {"reason": "join crashed"}},
+            "2",
+            "2",
+            ROOM,
+            "phx_reply",
+            {"status": "error", "response": {"reason": "join crashed"}},
         ]
         world.watcher = await Watcher.start_link()
         await client.join(ROOM, join_ref="3")

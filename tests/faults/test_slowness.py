@@ -50,7 +50,11 @@ async def test_one_who_does_not_read_is_cut_off_and_the_room_is_served() -> None
                 while not world.left:
                     world.hub.broadcast(ROOM, "news", {"n": number, "text": BIG})
                     assert await reader.receive() == [
-                        None, None, ROOM, "news", {"n": number, "text": BIG},
+                        None,
+                        None,
+                        ROOM,
+                        "news",
+                        {"n": number, "text": BIG},
                     ]
                     number += 1
             assert world.reasons_of("ada") == [Shutdown("slow_consumer")]
@@ -129,9 +133,7 @@ def answers_in_order(number: int) -> list[Any]:
 
 async def push_echoes(client: Client, number: int) -> None:
     """Push many messages, as fast as they are taken."""
-    await client.send(
-        b"".join(text(["1", f"e{n}", ROOM, "echo", {"n": n}]) for n in range(number))
-    )
+    await client.send(b"".join(text(["1", f"e{n}", ROOM, "echo", {"n": n}]) for n in range(number)))
 
 
 async def busy_channel(world: World, client: Client) -> Pid:

@@ -18,8 +18,8 @@ import trio
 
 from exeunt import (
     Call,
-    NoReply,
     Node,
+    NoReply,
     Pid,
     Reason,
     Supervisor,
@@ -175,7 +175,7 @@ class World:
     async def settle(self, expected: Snapshot, within: float = 3.0) -> None:
         """Wait until the server holds no more than it did."""
         with trio.move_on_after(within):
-            while await self.snapshot() != expected:
+            while await self.snapshot() != expected:  # noqa: ASYNC110 - nobody tells of it
                 await trio.sleep(0.005)
             return
         found = await self.snapshot()
@@ -339,7 +339,7 @@ async def open_world(options: Options | None = None) -> AsyncGenerator[World]:
 async def until(condition: Callable[[], bool], what: str, within: float = 5.0) -> None:
     """Wait for something that the test cannot be told of."""
     with trio.move_on_after(within):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - nobody tells of it
             await trio.sleep(0.002)
         return
     raise AssertionError(f"waited {within} seconds in vain for {what}")

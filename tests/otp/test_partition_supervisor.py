@@ -29,7 +29,7 @@ from exeunt import (
     trap_exit,
 )
 from exeunt.otp import partition_supervisor
-from exeunt.otp.partition_supervisor import PartitionSupervisor, number_of
+from exeunt.otp.partition_supervisor import PartitionKey, PartitionSupervisor, number_of
 from tests.kernel.nodes import idle, node, settle
 from tests.otp.examples import run_listings
 

@@ -51,8 +51,18 @@ class ConnectInfo:
 
     @property
     def uri(self) -> SplitResult:
-        """The URL that was asked for, its host taken from the header Host."""
-        return urlsplit(f"//{self.request.header('host') or ''}{self.request.target}")
+        """The URL that was asked for; its host is the header's, empty if that is none."""
+        request = self.request
+        path, _, query = request.target.partition("?")
+        host = request.header("host") or ""
+        if "://" in path:
+            host, path = urlsplit(path).netloc, urlsplit(path).path
+        try:
+            parts = urlsplit(f"//{host}")
+            is_host = parts.netloc == host and parts.port != 0
+        except ValueError:
+            is_host = False
+        return SplitResult("", host if is_host else "", path, query, "")
 
     @property
     def user_agent(self) -> str | None:

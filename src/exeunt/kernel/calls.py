@@ -14,7 +14,7 @@ and such a request is taken back.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import trio
 from outcome import Error, Value
@@ -26,6 +26,18 @@ from exeunt.kernel.ids import Pid
 
 if TYPE_CHECKING:
     from exeunt.kernel.process import Process
+
+
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Request(Generic[R_co]):
+    """The base of requests whose answer has a type: `class Press(Request[bool])`.
+
+    `call` with such a request is known to give that type; the process that answers is trusted.
+    """
+
+    __slots__ = ()
 
 
 class Call:

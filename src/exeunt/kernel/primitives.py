@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, TypeVar, TypeVarTuple, Unpack, overload
 import trio
 
 from exeunt.kernel import signals
-from exeunt.kernel.calls import Call, call_process
+from exeunt.kernel.calls import Call, Request, call_process
 from exeunt.kernel.events import Dropped
 from exeunt.kernel.exits import NOPROC, Down, ProcessExit, Reason, Shown
 from exeunt.kernel.ids import Pid, Ref
@@ -284,7 +284,11 @@ def receive_nowait(kind: type[Any] = object, where: Callable[[Any], bool] | None
     return current_process().mailbox.get_nowait(kind, where)
 
 
-async def call(to: Destination, request: object) -> Any:
+@overload
+def call(to: Destination, request: Request[T]) -> Coroutine[Any, Any, T]: ...
+@overload
+def call(to: Destination, request: object) -> Coroutine[Any, Any, Any]: ...
+def call(to: Destination, request: object) -> Coroutine[Any, Any, Any]:
     """Ask a process something and wait for the answer.
 
     The process finds a `Call` in its mailbox, and answers with `reply`. Raises `CallFailed` with
@@ -293,10 +297,8 @@ async def call(to: Destination, request: object) -> Any:
     by processes.
     """
     caller = running_process.get()
-    if type(to) is Pid:
-        return await call_process(to, to._process, request, caller)
-    node = current_process().node
-    return await call_process(to, node.find(to), request, caller)
+    process = to._process if type(to) is Pid else current_process().node.find(to)
+    return call_process(to, process, request, caller)
 
 
 def reply(to: Call, value: object) -> None:

@@ -140,5 +140,6 @@ class Timers:
                 self._push(timer)
             try:
                 action()
-            except Exception:
+            except BaseException:
+                # Such as a Via that fails when it is asked: no reason to end all other timers.
                 logger.exception("a timer could not send")

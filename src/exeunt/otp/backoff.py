@@ -2,14 +2,15 @@
 
 A child that cannot work at the moment, because what it needs is not there, is of no use however
 often it is restarted; it only fills the log, and uses up the restarts of its supervisor. With a
-`Backoff` in its specification it is restarted at once more seldom:
+`Backoff` in its specification it is restarted after a while, and after a longer one if it ends
+again:
 
     Database.child(url).replace(backoff=Backoff(initial=0.5, maximum=60.0))
 
-The first restart comes after `initial` seconds, each further one after `factor` times as long as the
-one before, up to `maximum`; and a child that has run for `reset_after` seconds begins anew. Of every
-delay a random part, at most `jitter` of it, is left out, so that children that failed together do
-not come back together.
+The first restart comes after `initial` seconds, each further one after `factor` times as long as
+the one before, up to `maximum`; and a child that has run for `reset_after` seconds begins anew. Of
+every delay a random part, at most `jitter` of it, is left out, so that children that failed
+together do not come back together.
 
 Data and functions only: the time and the random numbers are given by who asks.
 

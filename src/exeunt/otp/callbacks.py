@@ -17,9 +17,22 @@ def refuse_misspelt(cls: type, callbacks: Collection[str]) -> None:
             continue
         if any(name in vars(base) for base in cls.__mro__[1:]):
             continue
-        meant = get_close_matches(name, [one for one in callbacks if len(one) > 5], 1, 0.8)
-        if meant:
+        meant = _meant(name, callbacks)
+        if meant is not None:
             raise TypeError(
                 f"{cls.__qualname__}.{name} looks like a misspelt callback: did you mean "
-                f"{meant[0]!r}? If not, give the method another name"
+                f"{meant!r}? If not, give the method another name"
             )
+
+
+def _meant(name: str, callbacks: Collection[str]) -> str | None:
+    """Return the callback that a name is nearly the same as, None if there is none.
+
+    `handle_` alone makes no likeness: of two names that begin with it, the rest is compared.
+    """
+    if name.startswith("handle_"):
+        rests = [one.removeprefix("handle_") for one in callbacks if one.startswith("handle_")]
+        found = get_close_matches(name.removeprefix("handle_"), rests, 1, 0.8)
+        return f"handle_{found[0]}" if found else None
+    found = get_close_matches(name, [one for one in callbacks if len(one) > 5], 1, 0.8)
+    return found[0] if found else None

@@ -32,9 +32,20 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
-from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import (
+    Any,
+    ClassVar,
+    Concatenate,
+    Final,
+    Generic,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    cast,
+    overload,
+)
 
 import trio
 
@@ -63,6 +74,15 @@ R = TypeVar("R")
 
 logger = logging.getLogger("exeunt")
 
+
+class _Starting:
+    def __repr__(self) -> str:
+        return "start"
+
+
+STARTING: Final = _Starting()
+"""The request in the call by which a starter waits for the end of `init`."""
+
 CALLBACKS = (
     "init",
     "handle_call",
@@ -70,6 +90,7 @@ CALLBACKS = (
     "handle_info",
     "handle_continue",
     "terminate",
+    "format_status",
 )
 
 
@@ -164,6 +185,13 @@ class GenServer:
         """
         return None
 
+    def format_status(self, state: dict[str, Any]) -> Mapping[str, Any]:
+        """Choose what is shown of the attributes, by `get_status` and in crash reports.
+
+        `state` is a copy of them: leave out, or cover, what is secret or too large.
+        """
+        return state
+
     # -- for callbacks --------------------------------------------------------------------------
 
     @property
@@ -175,7 +203,7 @@ class GenServer:
     def caller(self) -> Call:
         """The call being handled: keep it, return `NoReply()`, and `reply` to it later."""
         handling = self._loop.process.handling
-        if handling is None or handling.request is None:
+        if handling is None or handling.request is STARTING:
             raise RuntimeError("no call is being handled: `caller` is for callbacks of a call")
         return handling
 
@@ -319,11 +347,13 @@ async def start_server(
     linked: bool,
 ) -> Pid:
     """Start a server and wait for its `init`; what all ways to start one come down to."""
+    if not (name is None or isinstance(name, str) or hasattr(name, "register")):
+        raise TypeError(f"a server is named by a string or a Via, not by {name!r}")
     parent = current_process()
     kind = cast("type[GenServer]", server)
     label = kind.__qualname__
     loop = ServerLoop(kind(), parent.pid if linked else None)
-    starting = Call(None, parent.pid, label)
+    starting = Call(STARTING, parent.pid, label)
     try:
         process = spawn_process(
             loop.run,

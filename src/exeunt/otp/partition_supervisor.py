@@ -83,7 +83,10 @@ class PartitionSupervisor(Supervisor):
 
     @staticmethod
     def partitions(supervisor: Destination) -> int:
-        """Return the number of partitions; raises `NotRegistered` if there is no such supervisor."""
+        """Return the number of partitions.
+
+        Raises `NotRegistered` if there is no such supervisor.
+        """
         found = _supervisors.find(supervisor)
         if found is None:
             raise NotRegistered(supervisor)

@@ -31,6 +31,7 @@ from exeunt.otp.results import (
 
 if TYPE_CHECKING:
     from exeunt.otp.genserver import GenServer
+    from exeunt.otp.tracing import Tracer
 
 
 class MethodRequest:
@@ -82,31 +83,17 @@ class StopRequest(SystemRequest):
         return f"stop({self.reason!r})"
 
 
-class Suspend(SystemRequest):
-    """Handle no messages until `Resume`."""
+class Inspect(SystemRequest):
+    """Have a function look at the loop, or change it; what it returns is the answer."""
 
-    __slots__ = ()
+    __slots__ = ("look", "name")
 
+    def __init__(self, name: str, look: Callable[[ServerLoop], object]) -> None:
+        self.name = name
+        self.look = look
 
-class Resume(SystemRequest):
-    """Handle messages again."""
-
-    __slots__ = ()
-
-
-class GetState(SystemRequest):
-    """Return the state."""
-
-    __slots__ = ()
-
-
-class ReplaceState(SystemRequest):
-    """Put what `change` makes of the state in its place, and return it."""
-
-    __slots__ = ("change",)
-
-    def __init__(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-        self.change = change
+    def __repr__(self) -> str:
+        return f"{self.name}()"
 
 
 class ServerLoop:
@@ -118,6 +105,7 @@ class ServerLoop:
         "parent",
         "process",
         "server",
+        "tracer",
         "was_ignored",
     )
 
@@ -129,6 +117,8 @@ class ServerLoop:
         self.is_suspended = False
         self.was_ignored = False
         self.last_message: object = NOTHING
+        # What its events are told to, if anything. It is put here by an `Inspect` only.
+        self.tracer: Tracer | None = None
         server._loop = self
 
     def __repr__(self) -> str:
@@ -179,6 +169,8 @@ class ServerLoop:
         finally:
             if pending is not None and answer is not NOTHING and process.status == "running":
                 pending.reply(answer)
+                if self.tracer is not None:
+                    self.tracer.note("out", answer, pending.caller)
         raise ProcessExit(reason)
 
     async def _terminate(self, reason: Reason) -> None:
@@ -199,6 +191,7 @@ class ServerLoop:
         """
         server, process = self.server, self.process
         mailbox = process.mailbox
+        tracer = self.tracer
         message: Any
         result: Any
         while True:
@@ -207,10 +200,14 @@ class ServerLoop:
             elif isinstance(then, Continue):
                 await mailbox.spend()
                 self.last_message = then
+                if tracer is not None:
+                    tracer.note("continue", then.argument)
                 result = await server.handle_continue(then.argument)
                 if isinstance(result, Stop):
                     return None, NOTHING, result.reason
                 then = self._next("handle_continue", result)
+                if tracer is not None:
+                    tracer.note("noreply", None)
                 continue
             else:
                 message = await self._take(then)
@@ -222,8 +219,11 @@ class ServerLoop:
                     if isinstance(request, StopRequest):
                         return None, NOTHING, request.reason
                     self._serve_system(request, message)
+                    tracer = self.tracer
                     continue
                 self.last_message = message
+                if tracer is not None:
+                    tracer.note("in", message)
                 process.handling = message
                 if type(request) is MethodRequest:
                     method = self._method(request)
@@ -242,6 +242,8 @@ class ServerLoop:
                     process.handling = None
                     if type(result) not in _CALL_RESULTS:
                         message.reply(result)
+                        if tracer is not None:
+                            tracer.note("out", result, message.caller)
                         then = None
                         continue
                 else:
@@ -249,11 +251,17 @@ class ServerLoop:
                     process.handling = None
                 if isinstance(result, Reply):
                     message.reply(result.value)
+                    if tracer is not None:
+                        tracer.note("out", result.value, message.caller)
                     then = self._next("handle_call", result.then)
                 elif isinstance(result, NoReply):
+                    if tracer is not None:
+                        tracer.note("noreply", None)
                     then = self._next("handle_call", result.then)
                 elif isinstance(result, Refuse):
                     message.refuse(result.error)
+                    if tracer is not None:
+                        tracer.note("out", result.error, message.caller)
                     then = self._next("handle_call", result.then)
                 elif isinstance(result, Stop):
                     return message, result.reply, result.reason
@@ -265,6 +273,8 @@ class ServerLoop:
                     )
                 continue
             self.last_message = message
+            if tracer is not None:
+                tracer.note("in", message)
             if kind is Cast:
                 request = message.request
                 if type(request) is MethodRequest and (method := self._method(request)):
@@ -284,6 +294,8 @@ class ServerLoop:
                 return None, NOTHING, result.reason
             else:
                 then = self._next(callback, result)
+            if tracer is not None:
+                tracer.note("noreply", None)
 
     async def _take(self, then: Next) -> object:
         """Take the next message, under a time-out or while suspended."""
@@ -335,23 +347,13 @@ class ServerLoop:
 
     def _serve_system(self, request: SystemRequest, asked: Call) -> None:
         match request:
-            case Suspend():
-                self.is_suspended = True
-                asked.reply(None)
-            case Resume():
-                self.is_suspended = False
-                asked.reply(None)
-            case GetState():
-                asked.reply(dict(vars(self.server)))
-            case ReplaceState():
+            case Inspect():
                 try:
-                    state = dict(request.change(dict(vars(self.server))))
+                    seen = request.look(self)
                 except Exception as error:
                     asked.refuse(error)
                 else:
-                    vars(self.server).clear()
-                    vars(self.server).update(state)
-                    asked.reply(dict(state))
+                    asked.reply(seen)
             case _:
                 asked.refuse(TypeError(f"unknown system request: {request!r}"))
 
@@ -359,8 +361,15 @@ class ServerLoop:
         details: dict[str, object] = {}
         if self.last_message is not NOTHING:
             details["last message"] = repr(self.last_message)
-        details["state"] = repr(vars(self.server))
+        details["state"] = repr(self.shown_state())
         return details
+
+    def shown_state(self) -> Mapping[str, Any]:
+        """Return what the server lets be shown of its attributes; nothing if that fails."""
+        try:
+            return dict(self.server.format_status(dict(vars(self.server))))
+        except Exception as error:
+            return {"format_status": f"failed: {error!r}"}
 
 
 _CALL_RESULTS = frozenset({Reply, NoReply, Refuse, Stop})

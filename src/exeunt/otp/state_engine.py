@@ -11,9 +11,10 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
-from exeunt.kernel.ids import Ref
+from exeunt.kernel.ids import Pid, Ref
 from exeunt.kernel.primitives import cancel_timer, send_after
 from exeunt.otp.results import NOTHING, BadReturnValue, Refuse, Reply, Stop
+from exeunt.otp.tracing import TraceKind
 from exeunt.otp.transitions import (
     EVENT_TIMEOUT,
     STATE_TIMEOUT,
@@ -124,7 +125,10 @@ class StateEngine:
         if stop is not None:
             return stop
         event = self._next()
-        return None if event is None else await self.handle(event)
+        if event is None:
+            return None
+        self._note("in", event)
+        return await self.handle(event)
 
     async def handle(self, event: StateEvent) -> Stop | None:
         """Handle an event, and all those that come before the next message."""
@@ -137,6 +141,7 @@ class StateEngine:
             if following is None:
                 return None
             event = following
+            self._note("in", event)
             await mailbox.spend()
 
     def fired(self, timeout: RunningTimeout) -> StateEvent | None:
@@ -220,6 +225,7 @@ class StateEngine:
         machine = self._machine
         while True:
             self._set_state(state)
+            self._note("enter", EnterEvent(old))
             try:
                 result = await self._run(EnterEvent(old))
             except BaseException:
@@ -292,6 +298,7 @@ class StateEngine:
     def _answer(self, action: ReplyAction, event: StateEvent | None) -> None:
         if isinstance(action, ReplyTo):
             action.caller.reply(action.value)
+            self._note("out", action.value, action.caller.caller)
         elif not isinstance(event, CallEvent):
             raise BadReturnValue(
                 self._callback(),
@@ -300,10 +307,13 @@ class StateEngine:
             )
         elif isinstance(action, Reply):
             event.caller.reply(action.value)
+            self._note("out", action.value, event.caller.caller)
         else:
             event.caller.refuse(action.error)
+            self._note("out", action.error, event.caller.caller)
 
     def _postpone(self, event: StateEvent) -> None:
+        self._note("postpone", event)
         postponed = self._postponed
         postponed.append((event, isinstance(event, CallEvent) and event.caller.is_pending))
         if len(postponed) >= self._sweep_at:
@@ -357,6 +367,11 @@ class StateEngine:
             isinstance(state, StateFunction) and states.get(state.__name__) is state
         ):
             raise UnknownState(type(machine).__name__, state, list(states))
+
+    def _note(self, kind: TraceKind, content: object, to: Pid | None = None) -> None:
+        tracer = self._machine._loop.tracer
+        if tracer is not None:
+            tracer.note(kind, content, to)
 
     def _callback(self) -> str:
         machine = self._machine

@@ -528,17 +528,19 @@ async def test_many_messages_in_one_packet_are_answered_in_order() -> None:
 
 
 async def test_a_message_of_the_largest_size_is_taken_and_one_byte_more_is_not() -> None:
-    async with open_site(max_frame_size=1000) as site:
-        async with await Client.connect(site.port) as client:
-            await client.join("room:a")
-            frame_of = '["1","2","room:a","echo",{"x":"%s"}]'
-            room = 1000 - len(frame_of % "")
-            await client.send(text(frame_of % ("y" * room)))
-            answer = await client.receive()
-            assert isinstance(answer, list)
-            assert answer[4]["response"] == {"x": "y" * room}
-            await client.send(text(frame_of % ("y" * (room + 1))))
-            assert await client.receive_until_end() == [Closed(1009)]
+    async with (
+        open_site(max_frame_size=1000) as site,
+        await Client.connect(site.port) as client,
+    ):
+        await client.join("room:a")
+        frame_of = '["1","2","room:a","echo",{"x":"%s"}]'
+        room = 1000 - len(frame_of % "")
+        await client.send(text(frame_of % ("y" * room)))
+        answer = await client.receive()
+        assert isinstance(answer, list)
+        assert answer[4]["response"] == {"x": "y" * room}
+        await client.send(text(frame_of % ("y" * (room + 1))))
+        assert await client.receive_until_end() == [Closed(1009)]
 
 
 async def test_what_the_client_sent_but_cannot_be_sent_back_ends_it_as_malformed() -> None:

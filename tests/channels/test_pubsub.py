@@ -262,7 +262,7 @@ async def test_bytes_for_a_client_of_version_1_reach_nobody_with_a_fastlane(orde
 
 
 async def test_a_transport_that_ends_subscriptions_while_it_is_sent_to_hurts_nobody() -> None:
-    """A full out-queue ends its connection, which may end processes in the middle of a broadcast."""
+    """A full out-queue ends its connection, and so maybe processes, during a broadcast."""
     async with open_hub() as hub:
         others = [Recorder() for _ in range(3)]
         victims: list[Pid] = []

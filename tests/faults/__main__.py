@@ -1,7 +1,7 @@
 """Have every row of the disconnect table happen and print what came of it: `python -m tests.faults`.
 
-The output is a table of Markdown, for the documentation. Rows of one kind, which are named alike up
-to a colon, share a line if the same came of them. Words given as arguments choose the rows that
+The output is a table of Markdown, for the documentation. Rows of one kind, which are named alike
+up to a colon, share a line if the same came of them. Words given as arguments choose the rows that
 have one of them in their names.
 """
 

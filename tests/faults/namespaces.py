@@ -72,43 +72,40 @@ def main() -> None:
     sys.path[:0] = [str(ROOT), str(ROOT / "src")]
     import trio
 
-    from tests.faults.world import Options, open_world, quiet, until
+    from tests.faults.world import Options, World, open_world, quiet, until
+
+    async def pull_the_cable(world: World, client: trio.Process) -> None:
+        assert client.stdin is not None and client.stdout is not None
+        await until(lambda: _is_elsewhere(client.pid), "the client's namespace")
+        ip(f"link set exeunt1 netns {client.pid}")
+        await client.stdin.send_all(b"go\n")
+        line = await client.stdout.receive_some()
+        pulled = time.monotonic()
+        assert json.loads(line) == {"cable": "pulled"}, line
+        say(joined="ada" in world.channels, left=len(world.left))
+        await world.until_left("ada")
+        seconds = time.monotonic() - pulled
+        say(reasons=[str(one) for one in world.reasons_of("ada")], seconds=seconds)
 
     async def serve() -> None:
         options = Options(timeout=TIMEOUT, close_within=0.2, host=SERVER)
         async with open_world(options) as world:
             before = await world.snapshot()
             program = [sys.executable, __file__, sys.argv[1], "client", str(world.port)]
-            with subprocess.Popen(
-                ["unshare", "--net", *program],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            ) as other:
-                assert other.stdin is not None and other.stdout is not None
-                try:
-                    await until(lambda: _is_elsewhere(other.pid), "the client's namespace")
-                    ip(f"link set exeunt1 netns {other.pid}")
-                    other.stdin.write("go\n")
-                    other.stdin.flush()
-                    line = await trio.to_thread.run_sync(other.stdout.readline)
-                    pulled = time.monotonic()
-                    assert json.loads(line) == {"cable": "pulled"}, line
-                    say(joined=world.channels.get("ada") is not None, left=len(world.left))
-                    await world.until_left("ada")
-                    seconds = time.monotonic() - pulled
-                    say(reasons=[str(one) for one in world.reasons_of("ada")], seconds=seconds)
-                finally:
-                    other.kill()
-            # The thread that has read the line stays; so do its wake-up pipe's files.
-            await until(lambda: not world.served(), "everything of the client to end")
-            now = await world.snapshot()
-            say(
-                processes=now.processes - before.processes,
-                timers=now.timers - before.timers,
-                topics=len(now.topics),
-                watched=now.watched,
+            client = await trio.lowlevel.open_process(
+                ["unshare", "--net", *program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
             )
+            assert client.stdin is not None and client.stdout is not None
+            try:
+                with trio.fail_after(20):
+                    await pull_the_cable(world, client)
+            finally:
+                client.kill()
+                await client.wait()
+                await client.stdin.aclose()
+                await client.stdout.aclose()
+            await world.settle(before)
+            say(small=True)
 
     quiet()
     ip("link set lo up")

@@ -31,10 +31,13 @@ class Proxy:
 
     async def serve(self, stream: trio.SocketStream) -> None:
         """Forward one connection."""
-        async with stream, await trio.open_tcp_stream("127.0.0.1", self._to_port) as server:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._forward, stream, server, "up")
-                nursery.start_soon(self._forward, server, stream, "down")
+        async with (
+            stream,
+            await trio.open_tcp_stream("127.0.0.1", self._to_port) as server,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(self._forward, stream, server, "up")
+            nursery.start_soon(self._forward, server, stream, "down")
 
     async def _forward(
         self, source: trio.SocketStream, target: trio.SocketStream, direction: str

@@ -1,9 +1,9 @@
 """The table of disconnects: every way to leave, and what has to come of it.
 
-A row says what is done, with which reason the watcher then sees the channel end, whether `terminate`
-is called, which frames the client gets, and how its connection ends. `observe` has a row happen on
-a real server and reports what did come of it; the test compares the two, and `python -m tests.faults`
-prints what was observed.
+A row says what is done, with which reason the watcher then sees the channel end, whether
+`terminate` is called, which frames the client gets, and how its connection ends. `observe` has a row
+happen on a real server and reports what did come of it; the test compares the two, and
+`python -m tests.faults` prints what was observed.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ IDLE = 0.3
 """The idle time-out of the rows that wait for it, in seconds."""
 
 
-# -- what is expected -------------------------------------------------------------------------------
+# -- what is expected -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,7 @@ class Visit:
         await self.client.say("1", "2", ROOM, "run", {})
 
 
-# -- making a row happen ----------------------------------------------------------------------------
+# -- making a row happen --------------------------------------------------------------------------
 
 
 async def observe(row: Row) -> Observed:
@@ -236,7 +236,7 @@ async def _read(row: Row, client: Client | None) -> tuple[list[Frame], Closed | 
     return frames, end
 
 
-# -- acts -------------------------------------------------------------------------------------------
+# -- acts -----------------------------------------------------------------------------------------
 
 
 def says(*message: object) -> Act:
@@ -680,7 +680,7 @@ def terminate_raises(act: Act) -> Act:
     return with_failure
 
 
-# -- the table --------------------------------------------------------------------------------------
+# -- the table ------------------------------------------------------------------------------------
 
 LEAVE: Final = says("1", "2", ROOM, "phx_leave", {})
 REASONS: Final[tuple[tuple[str, Reason], ...]] = (

@@ -1,4 +1,4 @@
-"""A thousand clients in one room are all cut at once: a thousand leaves, and nothing stays behind."""
+"""A thousand clients in one room are cut at once: a thousand leaves, and nothing stays behind."""
 
 from __future__ import annotations
 

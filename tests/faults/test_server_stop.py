@@ -1,4 +1,4 @@
-"""The server stops: clients are told, channels end in order, and nothing is reported that is no error."""
+"""The server stops: clients are told, channels end in order, and only errors are reported."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ async def read_to_nothing(client: Client) -> None:
 
 async def test_plain_requests_are_cut_when_the_server_stops() -> None:
     async with open_world() as world, await Client.dial(world.port) as idle:
-        await until(lambda: len(processes()) == 7, "the connection to be served")
+        await until(lambda: len(world.served()) == 1, "the connection to be served")
         started = trio.current_time()
         await stop(world.endpoint, "shutdown")
         assert trio.current_time() - started < 0.5

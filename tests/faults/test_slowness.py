@@ -261,7 +261,7 @@ async def test_the_end_of_a_channel_lets_a_flood_for_it_go_on() -> None:
 
 
 async def test_one_who_floods_and_does_not_read_is_cut_off_at_once() -> None:
-    """The queue overflows while the server does not read: that is still an end of the connection."""
+    """The queue overflows while the server does not read: still the connection ends."""
     options = Options(max_queued=32 * 1024, timeout=30)
     async with open_world(options) as world, await world.join(buffer=4096) as client:
         await busy_channel(world, client)

@@ -1,7 +1,7 @@
 """A server to be left: channels that are watched, and do what a test tells them to.
 
-Every join is watched before it is decided, so whatever becomes of it is seen in `World.left`. What a
-channel is to do is a function of the test's own, the *deed*, which any of its callbacks runs.
+Every join is watched before it is decided, so whatever becomes of it is seen in `World.left`. What
+a channel is to do is a function of the test's own, the *deed*, which any of its callbacks runs.
 """
 
 from __future__ import annotations

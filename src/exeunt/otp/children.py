@@ -12,11 +12,20 @@ from typing import Any, Literal, TypeAlias, TypeVarTuple, Unpack
 import trio
 
 from exeunt.kernel.errors import StartFailed, StartIgnored
-from exeunt.kernel.exits import KILL, NOPROC, SHUTDOWN, Crash, Exit, Reason, is_reason
+from exeunt.kernel.exits import (
+    KILL,
+    NOPROC,
+    SHUTDOWN,
+    Crash,
+    Exit,
+    ProcessExit,
+    Reason,
+    is_reason,
+)
 from exeunt.kernel.ids import Pid
 from exeunt.kernel.primitives import exit as exit_signal
 from exeunt.kernel.primitives import spawn_process, unlink, wait_exit
-from exeunt.kernel.process import Process
+from exeunt.kernel.process import Process, current_process
 from exeunt.otp.reports import report
 from exeunt.otp.strategy import is_shutdown_error
 from exeunt.otp.supervision import ChildSpec, ChildType
@@ -75,6 +84,10 @@ async def start_child(spec: ChildSpec) -> Pid | None:
         return None
     except StartFailed:
         raise
+    except ProcessExit as error:
+        if current_process().status != "running":
+            raise
+        raise StartFailed(str(spec.id), error.reason) from error
     except Exception as error:
         raise StartFailed(str(spec.id), Crash(error)) from error
     if not isinstance(pid, Pid):

@@ -64,6 +64,9 @@ class Intensity:
         self.max_seconds = max_seconds
         self._restarts: list[int] = []
 
+    def __repr__(self) -> str:
+        return f"{self.max_restarts} within {self.max_seconds} seconds"
+
     def allows(self, now: float) -> bool:
         """Count a restart at `now`, in seconds; False if it is one too many."""
         second = math.floor(now)

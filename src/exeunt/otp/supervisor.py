@@ -74,6 +74,9 @@ class _Child:
         self.spec = spec
         self.pid: ChildState = pid
 
+    def __repr__(self) -> str:
+        return f"{self.spec.restart} {self.pid}"
+
 
 @dataclass(frozen=True, slots=True)
 class _TryAgain:

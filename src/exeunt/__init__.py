@@ -5,7 +5,7 @@ in `exeunt.channels`, a channel server on top of them in which every way that a 
 an exit signal. This module holds the everyday names of the first two.
 """
 
-from exeunt.kernel.calls import Call
+from exeunt.kernel.calls import Call, Request
 from exeunt.kernel.errors import (
     AlreadyNamed,
     AlreadyStarted,
@@ -59,10 +59,24 @@ from exeunt.kernel.primitives import (
     whereis,
 )
 from exeunt.kernel.timers import Timeout
+from exeunt.otp.agent import Agent
 from exeunt.otp.children import ChildCount, ChildInfo, child
 from exeunt.otp.dynamic_supervisor import DynamicSupervisor, MaxChildren
 from exeunt.otp.genserver import GenServer, cast_to, on_call, on_cast, stop
-from exeunt.otp.introspection import get_state, replace_state, resume, suspend
+from exeunt.otp.groups import Groups, Joined, Left
+from exeunt.otp.introspection import (
+    get_state,
+    get_status,
+    log_events,
+    logged_events,
+    replace_state,
+    resume,
+    suspend,
+    trace,
+)
+from exeunt.otp.pending import Ok, Outcome
+from exeunt.otp.registry import Registry
+from exeunt.otp.registry_table import AlreadyRegistered, Entry, Registered, Unregistered
 from exeunt.otp.results import (
     BadReturnValue,
     Continue,
@@ -73,16 +87,26 @@ from exeunt.otp.results import (
     Stop,
     TimeoutAfter,
 )
+from exeunt.otp.statemachine import StateMachine, state
 from exeunt.otp.supervision import BadChildSpec, ChildSpec, FailedToStart
 from exeunt.otp.supervisor import ChildError, Supervisor
+from exeunt.otp.task import AlreadyAwaited, NotOwner, Task, TaskFailed
+from exeunt.otp.task_process import callers
+from exeunt.otp.task_stream import TaskStream
+from exeunt.otp.task_supervisor import TaskSupervisor
+from exeunt.otp.tree import Branch, Tree, tree
 from exeunt.otp.watcher import Watcher
 
 __all__ = [
+    "Agent",
+    "AlreadyAwaited",
     "AlreadyNamed",
+    "AlreadyRegistered",
     "AlreadyStarted",
     "BadChildSpec",
     "BadReturnValue",
     "Bound",
+    "Branch",
     "Call",
     "CallCycle",
     "CallFailed",
@@ -95,10 +119,14 @@ __all__ = [
     "Destination",
     "Down",
     "DynamicSupervisor",
+    "Entry",
     "Exit",
     "FailedToStart",
     "GenServer",
+    "Groups",
     "Ignore",
+    "Joined",
+    "Left",
     "MainExited",
     "MaxChildren",
     "Name",
@@ -107,25 +135,39 @@ __all__ = [
     "NoReply",
     "Node",
     "NotAProcess",
+    "NotOwner",
     "NotRegistered",
+    "Ok",
+    "Outcome",
     "Pid",
     "ProcessExit",
     "ProcessInfo",
     "Reason",
     "Ref",
     "Refuse",
+    "Registered",
+    "Registry",
     "Reply",
+    "Request",
     "Shutdown",
     "StartError",
     "StartFailed",
     "StartIgnored",
+    "StateMachine",
     "Stop",
     "Supervisor",
+    "Task",
+    "TaskFailed",
+    "TaskStream",
+    "TaskSupervisor",
     "Timeout",
     "TimeoutAfter",
+    "Tree",
+    "Unregistered",
     "Via",
     "Watcher",
     "call",
+    "callers",
     "cancel_timer",
     "cast_to",
     "child",
@@ -134,9 +176,12 @@ __all__ = [
     "exit",
     "exit_after",
     "get_state",
+    "get_status",
     "is_alive",
     "is_orderly",
     "link",
+    "log_events",
+    "logged_events",
     "monitor",
     "on_call",
     "on_cast",
@@ -160,9 +205,12 @@ __all__ = [
     "spawn_link",
     "spawn_monitor",
     "start_timer",
+    "state",
     "stop",
     "suspend",
+    "trace",
     "trap_exit",
+    "tree",
     "unlink",
     "unregister",
     "wait_exit",

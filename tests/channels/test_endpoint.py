@@ -7,7 +7,6 @@ import socket as stdlib_socket
 from typing import Any
 
 import pytest
-import trio
 
 from exeunt import (
     Pid,

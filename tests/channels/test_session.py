@@ -36,7 +36,6 @@ from exeunt.channels import (
     reply,
 )
 from exeunt.channels.session import HELD_MESSAGES, JoinDecided
-
 from tests.faults.world import until
 
 from .memory import JSON_V1, Bench, open_bench

@@ -42,7 +42,7 @@ from exeunt.otp.results import BadReturnValue, UnexpectedRequest
 from .client import BINARY, PING, TEXT, Client, Closed, Frame, Gone, close_frame, frame, text
 from .world import OTHER_ROOM, ROOM, Deed, Options, Witness, World, open_world, until
 
-IDLE = 0.3
+IDLE: Final = 0.4
 """The idle time-out of the rows that wait for it, in seconds."""
 
 
@@ -383,7 +383,7 @@ def says_now_and_then(piece: bytes, times: int) -> Act:
 
     async def act(visit: Visit) -> None:
         for _ in range(times):
-            await trio.sleep(IDLE * 0.6)
+            await trio.sleep(IDLE * 0.5)
             await visit.client.send(piece)
 
     return act
@@ -393,7 +393,7 @@ async def partial_frame_then_silence(visit: Visit) -> None:
     """Send a frame byte by byte: any byte is a sign of life; then stop in the middle of it."""
     data = text(["1", "2", ROOM, "echo", {}])
     for n in range(3):
-        await trio.sleep(IDLE * 0.6)
+        await trio.sleep(IDLE * 0.5)
         await visit.client.send(data[n : n + 1])
     assert is_alive(visit.channel)
 

@@ -91,17 +91,19 @@ async def test_each_mount_has_the_bound_that_it_was_given() -> None:
 
 
 async def test_a_client_that_catches_up_is_not_cut_off() -> None:
-    async with open_world(Options(max_queued=4 * 1024 * 1024)) as world:
-        async with await world.join("ada", ROOM, buffer=4096) as ada:
-            for number in range(500):
-                world.hub.broadcast(ROOM, "news", {"n": number, "text": BIG})
-            await trio.testing.wait_all_tasks_blocked(0.01)
-            for number in range(500):
-                message = await ada.receive()
-                assert isinstance(message, list)
-                assert message[4]["n"] == number
-            assert await ada.sync() == []
-            assert world.left == []
+    async with (
+        open_world(Options(max_queued=4 * 1024 * 1024)) as world,
+        await world.join("ada", ROOM, buffer=4096) as ada,
+    ):
+        for number in range(500):
+            world.hub.broadcast(ROOM, "news", {"n": number, "text": BIG})
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        for number in range(500):
+            message = await ada.receive()
+            assert isinstance(message, list)
+            assert message[4]["n"] == number
+        assert await ada.sync() == []
+        assert world.left == []
 
 
 @pytest.mark.parametrize("what", ["pings", "heartbeats"])

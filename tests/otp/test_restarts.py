@@ -32,7 +32,7 @@ from exeunt import (
 from exeunt.kernel.events import CrashReport, Exited
 from exeunt.otp.reports import SupervisorReport
 from tests.kernel.nodes import node, run_on_virtual_clock, settle
-from tests.otp.workers import end, worker
+from tests.otp.workers import Worker, end, worker
 
 IDS = "abcde"
 REASONS = ["normal", "shutdown", Shutdown("x"), "bad", "kill"]
@@ -345,9 +345,11 @@ def test_a_dynamic_supervisor_does_what_the_rules_say(
             case "wait":
                 await trio.sleep(detail)
             case "fail":
-                failures[which] = model.failures[which] = detail
+                for restart in RESTARTS:
+                    label = f"{which} {restart}"
+                    failures[label] = model.failures[label] = detail
             case "start":
-                new = Child(which, detail)
+                new = Child(f"{which} {detail}", detail)
                 expected: Any = None
                 if max_children is not None and len(model.children) >= max_children:
                     expected = MaxChildren
@@ -355,19 +357,14 @@ def test_a_dynamic_supervisor_does_what_the_rules_say(
                     expected = StartFailed
                 else:
                     model.children.append(new)
-                spec = worker(which, log, failures, restart=detail)
+                spec = worker(new.id, log, failures, restart=detail)
                 await asks(DynamicSupervisor.start_child(supervisor, spec), expected)
             case _ if model.children:
                 infos = await DynamicSupervisor.which_children(supervisor)
                 pid = infos[which % len(infos)].pid
                 assert isinstance(pid, Pid)
-                id = await exeunt.call(pid, exeunt.otp.server_loop.GetState())
-                restarts = dict(await restart_types(supervisor))
-                child = next(
-                    one
-                    for one in model.children
-                    if one.id == id["label"] and one.restart == restarts[pid]
-                )
+                child = model.find(await Worker.who(pid))
+                assert child is not None
                 if what == "terminate":
                     await DynamicSupervisor.terminate_child(supervisor, pid)
                     model.stop(child)
@@ -380,9 +377,5 @@ def test_a_dynamic_supervisor_does_what_the_rules_say(
                 if child.state == "down" and child in model.children:
                     # Without ids nothing is kept of a child that does not run.
                     model.children.remove(child)
-
-    async def restart_types(supervisor: Pid) -> list[tuple[Pid, str]]:
-        state = await exeunt.get_state(supervisor)
-        return [(pid, spec.restart) for pid, spec in state["_children"].items()]
 
     run_on_virtual_clock(main)

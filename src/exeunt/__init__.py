@@ -74,6 +74,7 @@ from exeunt.otp.introspection import (
     suspend,
     trace,
 )
+from exeunt.otp.partition_supervisor import PartitionSupervisor
 from exeunt.otp.pending import Ok, Outcome
 from exeunt.otp.registry import Registry
 from exeunt.otp.registry_table import AlreadyRegistered, Entry, Registered, Unregistered
@@ -139,6 +140,7 @@ __all__ = [
     "NotRegistered",
     "Ok",
     "Outcome",
+    "PartitionSupervisor",
     "Pid",
     "ProcessExit",
     "ProcessInfo",

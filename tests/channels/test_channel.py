@@ -299,6 +299,14 @@ def test_intercepts_is_a_collection_and_not_one_string() -> None:
             intercepts = "event"
 
 
+@pytest.mark.parametrize("shutdown", [-1, float("nan"), "soon", None])
+def test_a_shutdown_that_makes_no_sense_is_refused_when_the_class_is_made(
+    shutdown: object,
+) -> None:
+    with pytest.raises((TypeError, ValueError), match="shutdown"):
+        type("Room", (Channel,), {"shutdown": shutdown})
+
+
 # -- handle_in
 
 
@@ -337,7 +345,8 @@ async def test_an_answer_of_any_json() -> None:
 
     async with open_bench(socket_of(Room)) as bench:
         await joined(bench)
-        for value in ({}, [], "text", 7, False, [None, {"a": [1.5]}], "é😀"):
+        values: tuple[Any, ...] = ({}, [], "text", 7, False, [None, {"a": [1.5]}], "é😀")
+        for value in values:
             assert (await bench.ask("1", "2", ROOM, "yes", value))[4] == ok(value)
             assert (await bench.ask("1", "2", ROOM, "no", value))[4]["response"] == value
         # None is no response at all, which is an empty object.

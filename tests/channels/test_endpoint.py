@@ -209,6 +209,16 @@ def test_a_mount_that_makes_no_sense_is_refused_when_it_is_made(
         Mount(User, **options)
 
 
+async def test_a_mount_may_do_without_an_idle_timeout() -> None:
+    async with open_node(signals=False):
+        trap_exit()
+        mount = Mount(User, timeout=math.inf)
+        endpoint = await Endpoint.start_link({"/socket": mount}, port=0)
+        async with await Client.connect(await port_of(endpoint)) as client:
+            assert await client.join("room:a") == {"class": "Room"}
+        await stop(endpoint, "shutdown")
+
+
 async def test_a_socket_may_be_made_by_any_function() -> None:
     made: list[Socket] = []
 

@@ -179,7 +179,8 @@ async def test_topics_events_and_payloads_may_be_anything_for_processes() -> Non
 
 async def test_a_fastlane_gets_frames_and_its_process_sleeps_on() -> None:
     async with open_hub() as hub:
-        transport, heard = Recorder(), []
+        transport = Recorder()
+        heard: list[Any] = []
         spawn(subscriber, hub, "room", heard, Fastlane(transport, JSON_V2))
         await settle()
         hub.broadcast("room", "shout", {"n": 1})
@@ -222,7 +223,8 @@ async def test_a_broadcast_is_encoded_once_for_each_version() -> None:
 
 async def test_intercepted_events_go_to_the_process_instead() -> None:
     async with open_hub() as hub:
-        transport, heard = Recorder(), []
+        transport = Recorder()
+        heard: list[Any] = []
         spawn(subscriber, hub, "room", heard, Fastlane(transport, JSON_V2, ("secret",)))
         await settle()
         hub.broadcast("room", "secret", {"n": 1})

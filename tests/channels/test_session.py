@@ -431,7 +431,9 @@ async def test_the_assigns_of_a_route_go_over_those_of_the_socket() -> None:
     async with open_bench(Rooms()) as bench:
         answer = await bench.ask("1", "1", "lobby", "phx_join", {})
         assert answer[4]["response"]["assigns"] == {"user": "overridden", "role": "guest"}
-        assert Rooms.channels["lobby"].assigns == {"role": "guest", "user": "overridden"}  # type: ignore[union-attr]
+        route = Rooms.channels["lobby"]
+        assert isinstance(route, Route)
+        assert route.assigns == {"role": "guest", "user": "overridden"}
 
 
 # -- order
@@ -857,7 +859,9 @@ topics = (
     st.sampled_from([ROOM, "room:b", "lobby", "phoenix", "nowhere"]) | st.none() | st.integers()
 )
 events = st.sampled_from(["phx_join", "phx_leave", "echo", "crash", "heartbeat", "shout", "what"])
-payloads = st.sampled_from([{}, None, {"refuse": {}}, {"crash": 1}, {"x": [1]}])
+payloads: st.SearchStrategy[Any] = st.sampled_from(
+    [{}, None, {"refuse": {}}, {"crash": 1}, {"x": [1]}]
+)
 
 
 @pytest.mark.slow

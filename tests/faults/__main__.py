@@ -1,4 +1,4 @@
-"""Have every row of the disconnect table happen and print what came of it: `python -m tests.faults`.
+"""Have every row of the disconnect table happen, and print the table: `python -m tests.faults`.
 
 The output is a table of Markdown, for the documentation. Rows of one kind, which are named alike
 up to a colon, share a line if the same came of them. Words given as arguments choose the rows that
@@ -16,7 +16,8 @@ import exeunt.channels.session
 from exeunt import Crash, Reason, Shutdown
 
 from .client import Closed, Frame, Gone
-from .table import Observed, Row, observe, rows
+from .row import Observed, Row, observe
+from .table import rows
 from .world import quiet
 
 

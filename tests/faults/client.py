@@ -242,7 +242,7 @@ class Client:
                 if isinstance(frames[-1], Closed):
                     await self._answer_close()
                     after = await self.receive()
-                    assert isinstance(after, Gone), f"{after} came behind the close frame"
+                    assert isinstance(after, Gone), f"{after!r} came behind the close frame"
                     break
         return frames
 

@@ -53,7 +53,7 @@ async def ends_within(client: Client, within: float) -> bytes:
 # -- before there is a WebSocket
 
 
-async def test_a_connect_and_close_holds_nothing() -> None:
+async def test_a_connect_and_close_holds_nothing(caplog: pytest.LogCaptureFixture) -> None:
     async with open_world() as world:
         before = await world.snapshot()
         for number in range(50):
@@ -64,6 +64,7 @@ async def test_a_connect_and_close_holds_nothing() -> None:
                 client.close()
         await world.settle(before, within=1)
         await world.check_untouched()
+    assert complaints(caplog.records) == []
 
 
 async def test_one_who_connects_and_says_nothing_is_let_go_when_its_time_is_over() -> None:
@@ -114,7 +115,9 @@ async def test_half_a_request_and_then_the_end_holds_nothing(end: str) -> None:
         await world.settle(before, within=1)
 
 
-async def test_a_reset_right_behind_the_upgrade_holds_nothing() -> None:
+async def test_a_reset_right_behind_the_upgrade_holds_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with open_world() as world:
         before = await world.snapshot()
         for number in range(30):
@@ -128,6 +131,7 @@ async def test_a_reset_right_behind_the_upgrade_holds_nothing() -> None:
         await world.settle(before, within=2)
         assert len(world.left) == len(set(world.left)) <= 30
         await world.check_untouched()
+    assert complaints(caplog.records) == []
 
 
 @pytest.mark.parametrize(
@@ -353,7 +357,7 @@ async def test_a_message_of_endless_fragments_is_refused(size: int) -> None:
         with trio.fail_after(10):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(read)
-                while not ended.is_set() and sent < 100_000:
+                while not ended.is_set() and sent < 20_000:
                     try:
                         await client.send(pieces)
                     except OSError:
@@ -363,7 +367,7 @@ async def test_a_message_of_endless_fragments_is_refused(size: int) -> None:
                 with trio.move_on_after(1):
                     await ended.wait()
                 nursery.cancel_scope.cancel()
-        assert sent < 100_000, "it took a hundred thousand fragments"
+        assert sent < 20_000, "it took twenty thousand fragments"
         await world.until_left("ada")
 
 

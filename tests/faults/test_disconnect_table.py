@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 
 import exeunt.channels.session
+from exeunt import is_orderly
 
-from .table import LIVES, Row, fits, observe, rows
+from .row import LIVES, Row, fits, observe
+from .table import rows
+from .world import complaints
 
 ROWS = rows()
 
@@ -20,7 +23,9 @@ def test_every_row_has_a_name_of_its_own() -> None:
     "row",
     [pytest.param(row, id=row.name, marks=[pytest.mark.slow] if row.slow else []) for row in ROWS],
 )
-async def test_a_row_of_the_table(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_row_of_the_table(
+    row: Row, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(exeunt.channels.session, "DUPLICATE_PATIENCE", 0.1)
     observed = await observe(row)
     if row.reason is LIVES:
@@ -32,5 +37,7 @@ async def test_a_row_of_the_table(row: Row, monkeypatch: pytest.MonkeyPatch) -> 
     assert len(observed.terminated) == (1 if row.terminate else 0)
     assert observed.frames in (list(row.frames), [*row.frames, *row.maybe])
     assert observed.end == row.end
+    if row.reason is LIVES or is_orderly(row.reason):
+        assert complaints(caplog.records) == []
     # And nothing more, when the client has gone too.
     assert len(observed.in_the_end) == 1

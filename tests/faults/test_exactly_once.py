@@ -27,7 +27,7 @@ from exeunt import exit as exit_signal
 from exeunt.channels import Endpoint, Mount
 
 from .client import Client, Closed, close_frame, frame, text
-from .world import ROOM, User, World, open_world, until
+from .world import ROOM, User, World, complaints, open_world, until
 
 Way = Callable[[World, Client], Awaitable[None]]
 
@@ -202,6 +202,21 @@ async def test_a_join_and_the_end_in_one_packet_are_one_leave_or_none(end: str) 
         assert {one.reason for one in world.left} <= {Shutdown(expected)}
         # Who was let in has been told of the end too.
         assert len(world.terminated) == len(world.left)
+
+
+@pytest.mark.parametrize("way", [sends_junk, sends_bad_utf8])
+async def test_a_malformed_frame_is_told_of_once_however_many_topics_were_joined(
+    way: Way, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A stranger must not be able to fill the log with one frame."""
+    async with open_world() as world, await world.connect() as client:
+        for number in range(20):
+            topic = f"room:{number}"
+            await client.join(topic, {"who": topic}, join_ref=str(number))
+        await way(world, client)
+        await client.receive_until_end()
+        await until(lambda: len(world.left) == 20, "all to leave")
+        assert len(complaints(caplog.records)) <= 1
 
 
 async def test_all_leaves_are_run_when_the_node_closes() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import pytest
 import trio
 
@@ -11,12 +9,7 @@ from exeunt import Pid, Shutdown, Supervisor, is_alive, stop
 from exeunt import exit as exit_signal
 
 from .client import Client, Closed, Gone, close_frame, upgrade_request
-from .world import Options, open_world, until
-
-
-def complaints(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return what was logged as a warning or worse."""
-    return [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING]
+from .world import Options, complaints, open_world, until
 
 
 async def test_every_client_is_told_1012_and_leaves_draining(
@@ -40,7 +33,7 @@ async def test_every_client_is_told_1012_and_leaves_draining(
         assert all(one.reason == Shutdown("draining") for one in world.left)
         assert sorted(one.who for one in world.left) == sorted(f"user{n}" for n in range(20))
     assert ends == [Closed(1012)] * 21
-    assert complaints(caplog) == []
+    assert complaints(caplog.records) == []
 
 
 async def test_clients_that_do_not_answer_hold_the_stop_for_close_within_only() -> None:
@@ -76,7 +69,7 @@ async def test_clients_that_leave_as_the_server_stops_are_no_errors(
         )
         for client in clients:
             client.close()
-    assert complaints(caplog) == []
+    assert complaints(caplog.records) == []
 
 
 async def test_connections_in_the_making_leave_no_socket_behind() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields
 from functools import partial
@@ -224,7 +224,8 @@ class Witness(Channel):
             case "echo":
                 return Ok(payload)
             case "run":
-                return await self._run()
+                result: InResult = await self._run()
+                return result
             case "shout":
                 self.broadcast("shout", payload)
                 return None
@@ -345,6 +346,11 @@ async def until(condition: Callable[[], bool], what: str, within: float = 5.0) -
     raise AssertionError(f"waited {within} seconds in vain for {what}")
 
 
+def complaints(records: Iterable[logging.LogRecord]) -> list[str]:
+    """Return what was logged as a warning or worse."""
+    return [one.getMessage() for one in records if one.levelno >= logging.WARNING]
+
+
 def quiet() -> None:
     """Keep the log to oneself: for a program that shows something else."""
     logging.getLogger("exeunt").setLevel(logging.CRITICAL + 1)
@@ -364,6 +370,7 @@ __all__ = [
     "World",
     "call",
     "cast_to",
+    "complaints",
     "open_world",
     "quiet",
     "spawn",

@@ -300,9 +300,12 @@ def drain() -> list[Any]:
 class Actor:
     """A process that does what it is told, in its own task, and takes nothing from its mailbox."""
 
-    def __init__(self, *, trap: bool = False, **options: Any) -> None:
+    def __init__(
+        self, *, trap: bool = False, spawned: Callable[..., Any] = exeunt.spawn, **options: Any
+    ) -> None:
         self._orders, orders = trio.open_memory_channel[tuple[Callable[[], Any], "_Answer"]](100)
-        self.pid = exeunt.spawn(self._live, orders, trap, **options)
+        self.result = spawned(self._live, orders, trap, **options)
+        self.pid: Pid = self.result[0] if isinstance(self.result, tuple) else self.result
 
     async def _live(
         self, orders: trio.MemoryReceiveChannel[tuple[Callable[[], Any], _Answer]], trap: bool

@@ -233,7 +233,7 @@ async def test_too_many_restarts_end_it_and_all_its_children() -> None:
         pids = [await add(supervisor, worker(label, log)) for label in "abc"]
         exeunt.monitor(supervisor)
         for pid in pids[:2]:
-            exeunt.exit(pid, "kill")
+            await end(pid, "kill")
         assert (await receive(Down)).reason == "shutdown"
         assert contexts(reports)[-1] == ("shutdown", "b", "reached_max_restart_intensity")
         assert sorted(log[4:]) == [("stop", "a", "shutdown"), ("stop", "c", "shutdown")]

@@ -98,9 +98,8 @@ async def test_equal_keys_lead_to_the_same_partition_and_keys_are_spread() -> No
         spread = [number_of(f"user {number}") % 4 for number in range(1000)]
         assert min(spread.count(one) for one in range(4)) > 200
         # What would be the same bytes without lengths and types.
-        assert (
-            len({number_of(one) for one in [("a", "b"), ("ab", ""), ("a", b"b"), ("as1:b",)]}) == 4
-        )
+        alike: list[PartitionKey] = [("a", "b"), ("ab", ""), ("a", b"b"), ("as1:b",)]
+        assert len({number_of(one) for one in alike}) == 4
 
 
 def test_a_key_leads_to_the_same_partition_in_every_run() -> None:

@@ -34,6 +34,7 @@ from exeunt import (
     wait_exit,
     whereis,
 )
+from exeunt.kernel.events import Spawned
 from exeunt.otp.tree import Branch, Tree, tree
 from tests.kernel.nodes import idle, node, settle
 
@@ -260,18 +261,12 @@ async def test_a_supervisor_that_is_starting_its_first_children_is_shown() -> No
 
 
 async def test_a_server_that_has_not_begun_is_shown() -> None:
-    async with node():
+    async with node() as stage:
         seen: list[Tree] = []
-
-        async def look() -> None:
-            seen.append(tree())
-
-        async with trio.open_nursery() as nursery:
-            # Whichever task runs first: the process is in the table before it has run.
-            nursery.start_soon(Supervisor.named("app").start_link, [])
-            for _ in range(4):
-                nursery.start_soon(look)
-        assert any(one.find("app") is not None for one in seen)
+        stage.node.events.subscribe(lambda _: seen.append(tree()), Spawned)
+        await Supervisor.start_link([])
+        assert [shape(root) for root in seen[0].roots] == [("main", [("Supervisor", [])])]
+        assert seen[0].roots[0].children[0].status == "running"
 
 
 # -- states ---------------------------------------------------------------------------------------

@@ -16,9 +16,18 @@ import trio
 
 from exeunt.kernel.errors import StartError, StartFailed
 from exeunt.kernel.exits import SHUTDOWN, Exit, Reason
-from exeunt.kernel.ids import Pid
-from exeunt.kernel.primitives import is_alive, self_pid, send, trap_exit
+from exeunt.kernel.ids import Pid, Ref
+from exeunt.kernel.primitives import (
+    cancel_timer,
+    is_alive,
+    self_pid,
+    send,
+    start_timer,
+    trap_exit,
+)
 from exeunt.kernel.process import Process
+from exeunt.kernel.timers import Timeout
+from exeunt.otp.backoff import RestartHistory
 from exeunt.otp.children import (
     ChildCount,
     ChildInfo,
@@ -54,7 +63,16 @@ class MaxChildren(StartError):
 
 @dataclass(frozen=True, slots=True)
 class _TryAgain:
-    ticket: int
+    """The message of a supervisor to itself after a restart that has failed."""
+
+    pid: Pid
+
+
+@dataclass(frozen=True, slots=True)
+class _StartAgain:
+    """What the timer of a child says whose backoff is over."""
+
+    pid: Pid
 
 
 class DynamicSupervisor(GenServer):
@@ -77,9 +95,12 @@ class DynamicSupervisor(GenServer):
         self._max_children = max_children
         self._intensity = Intensity(max_restarts, max_seconds)
         self._children: dict[Pid, ChildSpec] = {}
-        # Children whose restart has failed, until it is tried again.
-        self._restarting: dict[int, ChildSpec] = {}
-        self._tickets = 0
+        # Children that do not run, until their restart is tried (again), by their last pids; and
+        # the timers of those that wait for the end of a backoff.
+        self._restarting: dict[Pid, ChildSpec] = {}
+        self._timers: dict[Pid, Ref] = {}
+        # The restarts of children with a backoff, whether they run or not.
+        self._histories: dict[Pid, RestartHistory] = {}
         return None
 
     @on_call
@@ -106,7 +127,14 @@ class DynamicSupervisor(GenServer):
 
     @on_call
     async def terminate_child(self, pid: Pid) -> Refuse | None:
-        """Shut a child down and forget it; raises `ChildError("not_found")`."""
+        """Shut a child down and forget it; raises `ChildError("not_found")`.
+
+        One that is about to be restarted goes by the pid that it had.
+        """
+        self._histories.pop(pid, None)
+        if self._restarting.pop(pid, None) is not None:
+            self._cancel_timer(pid)
+            return None
         spec = self._children.pop(pid, None)
         if spec is None:
             return Refuse(ChildError(pid, "not_found"))
@@ -138,9 +166,15 @@ class DynamicSupervisor(GenServer):
             case Exit(pid, reason):
                 spec = self._children.pop(pid, None)
                 return None if spec is None else await self._has_ended(spec, pid, reason)
-            case _TryAgain(ticket):
-                spec = self._restarting.pop(ticket, None)
-                return None if spec is None else await self._restart(spec)
+            case _TryAgain(pid):
+                spec = self._restarting.pop(pid, None)
+                return None if spec is None else await self._restart(spec, pid)
+            case Timeout(ref, _StartAgain(pid)):
+                if self._timers.get(pid) is not ref:
+                    return None
+                del self._timers[pid]
+                await self._start_again(self._restarting.pop(pid), pid)
+                return None
             case _:
                 return await super().handle_info(message)
 
@@ -168,28 +202,47 @@ class DynamicSupervisor(GenServer):
 
     def _set_running(self, spec: ChildSpec, pid: Pid) -> None:
         self._children[pid] = spec
+        if spec.backoff is not None:
+            self._histories.setdefault(pid, RestartHistory()).has_started(trio.current_time())
         report_progress(self._process, spec.id, pid)
 
     async def _has_ended(self, spec: ChildSpec, pid: Pid, reason: Reason) -> CastResult:
         if is_reported(spec.restart, reason):
             report(self._process, "child_terminated", spec.id, pid, reason)
         if is_restarted(spec.restart, reason):
-            return await self._restart(spec)
+            return await self._restart(spec, pid)
+        self._histories.pop(pid, None)
         return None
 
-    async def _restart(self, spec: ChildSpec) -> CastResult:
+    async def _restart(self, spec: ChildSpec, ended: Pid) -> CastResult:
         if not self._intensity.allows(trio.current_time()):
             limit = "reached_max_restart_intensity"
             report(self._process, "shutdown", spec.id, None, limit)
             return Stop(SHUTDOWN)
+        if spec.backoff is None:
+            await self._start_again(spec, ended)
+            return None
+        history = self._histories.setdefault(ended, RestartHistory())
+        delay = history.next_delay(spec.backoff, trio.current_time(), self._process.node.random)
+        self._restarting[ended] = spec
+        self._timers[ended] = start_timer(delay, self_pid(), _StartAgain(ended))
+        return None
+
+    async def _start_again(self, spec: ChildSpec, ended: Pid) -> None:
         try:
             pid = await start_child(spec)
         except StartFailed as error:
             report(self._process, "start_error", spec.id, None, error.reason)
-            self._tickets += 1
-            self._restarting[self._tickets] = spec
-            send(self_pid(), _TryAgain(self._tickets))
-            return None
+            self._restarting[ended] = spec
+            send(self_pid(), _TryAgain(ended))
+            return
+        history = self._histories.pop(ended, None)
         if pid is not None:
+            if history is not None:
+                self._histories[pid] = history
             self._set_running(spec, pid)
-        return None
+
+    def _cancel_timer(self, pid: Pid) -> None:
+        ref = self._timers.pop(pid, None)
+        if ref is not None:
+            cancel_timer(ref)

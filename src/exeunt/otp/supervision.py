@@ -14,6 +14,7 @@ from typing import Final, Literal, TypeAlias, TypedDict, Unpack, get_args
 
 from exeunt.kernel.exits import Reason
 from exeunt.kernel.ids import Pid
+from exeunt.otp.backoff import Backoff
 
 RestartType: TypeAlias = Literal["permanent", "transient", "temporary"]
 """Restart a child always; only if it ended for a reason that is not orderly; or never."""
@@ -39,6 +40,7 @@ class _Changes(TypedDict, total=False):
     shutdown: Shutdown
     type: ChildType
     significant: bool
+    backoff: Backoff | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +51,7 @@ class ChildSpec:
     when it is up; it raises `StartIgnored` if there is nothing to start, and anything else if that
     failed. `id` names the child within its supervisor. `shutdown` is by default 5 seconds for a
     worker, and as long as it takes for a supervisor. A `significant` child can end its supervisor
-    by ending.
+    by ending. With a `backoff` the child is not restarted at once, but after a delay that grows.
     """
 
     id: object
@@ -58,6 +60,7 @@ class ChildSpec:
     shutdown: Shutdown | None = None
     type: ChildType = "worker"
     significant: bool = False
+    backoff: Backoff | None = None
 
     def __post_init__(self) -> None:
         if not callable(self.start):
@@ -66,6 +69,10 @@ class ChildSpec:
             )
         check_choice("restart", self.restart, RestartType)
         check_choice("type", self.type, ChildType)
+        if self.backoff is not None and not isinstance(self.backoff, Backoff):
+            raise TypeError(
+                f"the backoff of child {self.id!r} is a Backoff(…) or None, not {self.backoff!r}"
+            )
         budget = self.shutdown
         if budget is None or budget in ("brutal_kill", "infinity"):
             return

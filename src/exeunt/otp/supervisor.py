@@ -8,7 +8,9 @@
 Children are started in order, each when the one before is up, and shut down in the reverse order.
 When one ends, the strategy says whom that concerns and its restart type whether it is started
 again; more than `max_restarts` restarts within `max_seconds` are too many: then the supervisor
-shuts the others down and ends itself, which is for its own supervisor to deal with.
+shuts the others down and ends itself, which is for its own supervisor to deal with. A child whose
+specification has a `backoff` is restarted after a delay that grows while it keeps on ending; those
+that its end concerns are shut down at once, and started with it.
 
 The rules are those of OTP's `supervisor`, the defaults those of Elixir's. A supervisor is itself a
 GenServer, so it can be stopped, looked into, and be a child of another one.
@@ -25,9 +27,18 @@ import trio
 from exeunt.kernel.errors import AlreadyStarted, StartError, StartFailed
 from exeunt.kernel.exits import SHUTDOWN, Exit, Reason
 from exeunt.kernel.exits import Shutdown as ShutdownReason
-from exeunt.kernel.ids import Pid
-from exeunt.kernel.primitives import is_alive, self_pid, send, trap_exit
+from exeunt.kernel.ids import Pid, Ref
+from exeunt.kernel.primitives import (
+    cancel_timer,
+    is_alive,
+    self_pid,
+    send,
+    start_timer,
+    trap_exit,
+)
 from exeunt.kernel.process import Process
+from exeunt.kernel.timers import Timeout
+from exeunt.otp.backoff import RestartHistory
 from exeunt.otp.children import (
     ChildCount,
     ChildInfo,
@@ -68,11 +79,14 @@ class ChildError(StartError):
 class _Child:
     """A child that a supervisor knows of, whether it runs or not."""
 
-    __slots__ = ("pid", "spec")
+    __slots__ = ("history", "pid", "spec", "timer")
 
     def __init__(self, spec: ChildSpec, pid: ChildState) -> None:
         self.spec = spec
         self.pid: ChildState = pid
+        # For a child with a backoff: its restarts, and the timer while it waits for one.
+        self.history = None if spec.backoff is None else RestartHistory()
+        self.timer: Ref | None = None
 
     def __repr__(self) -> str:
         return f"{self.spec.restart} {self.pid}"
@@ -81,6 +95,13 @@ class _Child:
 @dataclass(frozen=True, slots=True)
 class _TryAgain:
     """The message of a supervisor to itself after a restart that has failed."""
+
+    id: object
+
+
+@dataclass(frozen=True, slots=True)
+class _StartAgain:
+    """What the timer of a child says whose backoff is over."""
 
     id: object
 
@@ -225,8 +246,13 @@ class Supervisor(GenServer):
                 return None if child is None else await self._has_ended(child, pid, reason)
             case _TryAgain(id):
                 child = self._children.get(id)
-                if child is not None and child.pid == "restarting":
+                if child is not None and child.pid == "restarting" and child.timer is None:
                     return await self._restart(child)
+                return None
+            case Timeout(ref, _StartAgain(id)):
+                child = self._children.get(id)
+                if child is not None and child.timer is ref:
+                    await self._start_again(child)
                 return None
             case _:
                 return await super().handle_info(message)
@@ -262,17 +288,37 @@ class Supervisor(GenServer):
             limit = "reached_max_restart_intensity"
             report(self._process, "shutdown", child.spec.id, None, limit)
             return Stop(SHUTDOWN)
-        children = list(self._children.values())
-        anew = list(concerned(self._strategy, children, children.index(child)))
-        child.pid = None
-        await self._shut_down_all(anew)
+        if child.spec.backoff is None or child.history is None:
+            await self._start_again(child)
+            return None
+        delay = child.history.next_delay(
+            child.spec.backoff, trio.current_time(), self._process.node.random
+        )
+        # The others do not run on without it, as little as they would if it started at once.
+        await self._shut_down_concerned(child)
+        child.pid = "restarting"
+        child.timer = start_timer(delay, self_pid(), _StartAgain(child.spec.id))
+        return None
+
+    async def _start_again(self, child: _Child) -> None:
+        anew = await self._shut_down_concerned(child)
         # A temporary child among them is gone for good, and has left self._children.
         failed = await self._start_all([one for one in anew if one.spec.id in self._children])
         if failed is not None:
             # Behind what is in the mailbox, so that the supervisor can still be asked to stop.
             failed[0].pid = "restarting"
             send(self_pid(), _TryAgain(failed[0].spec.id))
-        return None
+
+    async def _shut_down_concerned(self, child: _Child) -> list[_Child]:
+        """Shut down whom the end of `child` concerns; return them, `child` too, in order of start.
+
+        One of them that waits for the end of its own backoff waits no longer.
+        """
+        children = list(self._children.values())
+        anew = list(concerned(self._strategy, children, children.index(child)))
+        child.pid = None
+        await self._shut_down_all(anew)
+        return anew
 
     # -- starting and shutting down ---------------------------------------------------------------
 
@@ -283,6 +329,8 @@ class Supervisor(GenServer):
     def _set_running(self, child: _Child, pid: Pid) -> None:
         child.pid = pid
         self._running[pid] = child
+        if child.history is not None:
+            child.history.has_started(trio.current_time())
         report_progress(self._process, child.spec.id, pid)
 
     async def _start_all(self, children: Sequence[_Child]) -> tuple[_Child, Reason] | None:
@@ -308,6 +356,9 @@ class Supervisor(GenServer):
 
     async def _shut_down(self, child: _Child) -> None:
         pid, child.pid = child.pid, None
+        if child.timer is not None:
+            cancel_timer(child.timer)
+            child.timer = None
         if isinstance(pid, Pid):
             self._running.pop(pid, None)
             await shut_down_child(self._process, child.spec, pid)

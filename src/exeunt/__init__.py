@@ -60,6 +60,18 @@ from exeunt.kernel.primitives import (
 )
 from exeunt.kernel.timers import Timeout
 from exeunt.otp.agent import Agent
+from exeunt.otp.application import (
+    Application,
+    ApplicationEnded,
+    ApplicationExited,
+    ApplicationInfo,
+    NotStarted,
+    ensure_all_started,
+    start_application,
+    stop_application,
+    which_applications,
+)
+from exeunt.otp.backoff import Backoff
 from exeunt.otp.children import ChildCount, ChildInfo, child
 from exeunt.otp.dynamic_supervisor import DynamicSupervisor, MaxChildren
 from exeunt.otp.genserver import GenServer, cast_to, on_call, on_cast, stop
@@ -104,6 +116,11 @@ __all__ = [
     "AlreadyNamed",
     "AlreadyRegistered",
     "AlreadyStarted",
+    "Application",
+    "ApplicationEnded",
+    "ApplicationExited",
+    "ApplicationInfo",
+    "Backoff",
     "BadChildSpec",
     "BadReturnValue",
     "Bound",
@@ -138,6 +155,7 @@ __all__ = [
     "NotAProcess",
     "NotOwner",
     "NotRegistered",
+    "NotStarted",
     "Ok",
     "Outcome",
     "PartitionSupervisor",
@@ -175,6 +193,7 @@ __all__ = [
     "child",
     "current_node",
     "demonitor",
+    "ensure_all_started",
     "exit",
     "exit_after",
     "get_state",
@@ -206,9 +225,11 @@ __all__ = [
     "spawn",
     "spawn_link",
     "spawn_monitor",
+    "start_application",
     "start_timer",
     "state",
     "stop",
+    "stop_application",
     "suspend",
     "trace",
     "trap_exit",
@@ -217,4 +238,5 @@ __all__ = [
     "unregister",
     "wait_exit",
     "whereis",
+    "which_applications",
 ]

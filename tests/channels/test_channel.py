@@ -299,7 +299,7 @@ def test_intercepts_is_a_collection_and_not_one_string() -> None:
             intercepts = "event"
 
 
-@pytest.mark.parametrize("shutdown", [-1, float("nan"), "soon", None])
+@pytest.mark.parametrize("shutdown", [-1, float("nan"), "soon"])
 def test_a_shutdown_that_makes_no_sense_is_refused_when_the_class_is_made(
     shutdown: object,
 ) -> None:

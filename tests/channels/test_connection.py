@@ -567,6 +567,7 @@ async def test_the_connection_ignores_messages_that_are_for_nobody() -> None:
         await client.join("room:a")
 
 
+@pytest.mark.slow
 async def test_idle_connections_of_http_and_of_websockets_are_told_apart() -> None:
     """A WebSocket has the mount's time-out, however short that of a request is."""
     async with open_node(signals=False):

@@ -212,7 +212,7 @@ def test_a_mount_that_makes_no_sense_is_refused_when_it_is_made(
 async def test_a_mount_may_do_without_an_idle_timeout() -> None:
     async with open_node(signals=False):
         trap_exit()
-        mount = Mount(User, timeout=math.inf)
+        mount = Mount(User, timeout=math.inf, close_within=0.1)
         endpoint = await Endpoint.start_link({"/socket": mount}, port=0)
         async with await Client.connect(await port_of(endpoint)) as client:
             assert await client.join("room:a") == {"class": "Room"}
@@ -239,11 +239,11 @@ async def test_a_socket_may_be_made_by_any_function() -> None:
 async def test_it_stops_and_starts_on_the_same_port() -> None:
     async with open_node(signals=False):
         trap_exit()
-        first = await Endpoint.start_link({"/socket": User}, port=0)
+        first = await Endpoint.start_link({"/socket": Mount(User, close_within=0.1)}, port=0)
         port = await port_of(first)
         async with await Client.connect(port) as client:
             await stop(first, "shutdown")
-            await client.receive_until_end()
+            assert await client.receive_until_end() == [Closed(1012)]
             second = await Endpoint.start_link({"/socket": User}, port=port)
             async with await Client.connect(port) as again:
                 assert await again.sync() == []
@@ -253,7 +253,7 @@ async def test_it_stops_and_starts_on_the_same_port() -> None:
 async def test_two_endpoints_share_a_node_without_meeting() -> None:
     async with open_node(signals=False):
         trap_exit()
-        one = await Endpoint.start_link({"/socket": User}, port=0)
+        one = await Endpoint.start_link({"/socket": Mount(User, close_within=0.1)}, port=0)
         other = await Endpoint.start_link({"/socket": Admin}, port=0)
         async with (
             await Client.connect(await port_of(one)) as user,

@@ -288,6 +288,7 @@ async def test_a_transport_that_ends_subscriptions_while_it_is_sent_to_hurts_nob
         assert len(hub.subscribers("room")) == 1
 
 
+@pytest.mark.slow
 async def test_ten_thousand_subscriptions_come_and_go_without_a_trace() -> None:
     async with open_hub() as hub:
 

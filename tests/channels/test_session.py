@@ -832,6 +832,7 @@ async def test_a_join_and_a_heartbeat_may_be_binary() -> None:
         assert await bench.take() == [[None, "8", "phoenix", "phx_reply", ok({})]]
 
 
+@pytest.mark.slow
 async def test_the_memory_of_a_session_does_not_grow_with_what_it_has_served() -> None:
     async with open_bench(Rooms()) as bench:
         for number in range(300):

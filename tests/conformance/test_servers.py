@@ -161,7 +161,7 @@ class Author:
             others = [label for label in free if label not in calling]
             if not others:
                 break
-            by, kind = self.choose(*others), self.choose("cast", "info", "call", "get_state")
+            by, kind = self.choose(*others), self.choose("cast", "info", "call", *["get_state"] * 2)
             if kind == "get_state":
                 messages.append({"op": kind, "by": by})
             else:
@@ -220,9 +220,9 @@ class Author:
 
     def then(self, depth: int) -> Json:
         """Write what comes next."""
-        if depth and self.choose(True, False):
+        if depth and self.choose(True, False, False):
             return ["continue", self.script(depth - 1, is_call=False)]
-        return ["timeout", self.choose(0, 10, 10, 60_000)]
+        return ["timeout", self.choose(0, 10, 10, 10, 60_000)]
 
     def number(self) -> int:
         """Choose a number."""

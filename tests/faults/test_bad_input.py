@@ -33,7 +33,7 @@ from .client import (
     text,
     upgrade_request,
 )
-from .world import ROOM, Options, User, open_world, until
+from .world import ROOM, Options, User, complaints, open_world, until
 
 QUICK = Limits(head_seconds=0.2, body_seconds=0.2, idle_seconds=0.2, linger_seconds=0.1)
 
@@ -161,6 +161,7 @@ async def test_what_is_no_request_is_answered_or_cut(junk: bytes) -> None:
         await world.check_untouched()
 
 
+@pytest.mark.slow
 async def test_random_bytes_at_every_stage_hurt_nobody() -> None:
     dice = random.Random(7)
     async with open_world(Options(limits=QUICK)) as world:
@@ -301,6 +302,7 @@ async def test_more_connections_than_are_allowed_are_answered_503() -> None:
             client.close()
 
 
+@pytest.mark.slow
 async def test_when_files_run_out_clients_wait_and_are_served_later() -> None:
     """Accepting fails for want of file descriptors, and is tried again."""
     async with open_world() as world:
@@ -341,6 +343,7 @@ async def test_when_files_run_out_clients_wait_and_are_served_later() -> None:
         await world.settle(before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [0, 1])
 async def test_a_message_of_endless_fragments_is_refused(size: int) -> None:
     """Each fragment takes memory, even an empty one."""
@@ -446,6 +449,7 @@ async def test_the_leave_is_told_before_a_silent_client_is_seen_off() -> None:
 # -- the tree above
 
 
+@pytest.mark.slow
 async def test_nothing_that_clients_do_restarts_a_part_of_the_endpoint() -> None:
     async with open_world(TROUBLED) as world:
         children = await Supervisor.which_children(world.endpoint)

@@ -179,6 +179,7 @@ async def test_all_topics_of_a_connection_leave_with_it_each_once(way: Way) -> N
         assert sorted(one.who for one in world.terminated) == sorted(topics)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["close", "reset", "fin"])
 async def test_a_join_and_the_end_in_one_packet_are_one_leave_or_none(end: str) -> None:
     """The connection may end while the channel is still being started."""

@@ -106,6 +106,7 @@ async def test_a_client_that_catches_up_is_not_cut_off() -> None:
         assert world.left == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["pings", "heartbeats"])
 async def test_a_flood_that_is_answered_and_not_read_is_cut_off(what: str) -> None:
     """What the server says by itself counts as well: the answers pile up to the bound only."""
@@ -242,6 +243,7 @@ async def test_a_client_that_the_server_does_not_read_is_not_called_silent() -> 
         assert await client.receive() == reply("e0", {"n": 0})
 
 
+@pytest.mark.slow
 async def test_the_end_of_a_channel_lets_a_flood_for_it_go_on() -> None:
     """A channel that dies with a full mailbox does not leave its client unread."""
     async with open_world() as world, await world.join() as client, trio.open_nursery() as nursery:

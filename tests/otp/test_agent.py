@@ -173,6 +173,8 @@ async def test_start_link_links_and_start_does_not() -> None:
         unlink(pid_of(linked))
         assert alone != linked
         assert Agent[int](linked.server) == linked
+        assert len({linked, alone, Agent[int](linked.server)}) == 2
+        assert repr(Agent[int]("hits")) == "Agent('hits')"
 
 
 async def test_an_agent_stops_after_what_it_was_asked_before() -> None:

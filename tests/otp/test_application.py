@@ -25,6 +25,7 @@ from exeunt import (
     open_node,
     process_info,
     receive,
+    send,
     self_pid,
     spawn,
     stop,
@@ -37,6 +38,7 @@ from exeunt.otp.agent import Agent
 from exeunt.otp.application import (
     Application,
     ApplicationEnded,
+    ApplicationExited,
     ApplicationInfo,
     NotStarted,
     ensure_all_started,
@@ -277,6 +279,18 @@ async def test_the_first_to_start_an_application_may_die_without_harm() -> None:
         assert names() == ["store"]
 
 
+async def test_stray_messages_do_no_harm() -> None:
+    async with node() as stage:
+        top = await start_application(App("store"))
+        info = process_info(top)
+        assert info is not None and info.parent is not None
+        send(info.parent, "hello")
+        send("application_controller", "hello")
+        await stop_application("store")
+        assert not is_alive(top)
+        stage.logged("'hello'")
+
+
 # -- stopping -------------------------------------------------------------------------------------
 
 
@@ -464,10 +478,9 @@ async def test_a_crash_that_ends_the_node_is_the_cause_of_its_error() -> None:
     assert isinstance(caught.value.__cause__, KeyError)
 
 
-async def test_a_permanent_application_that_ends_while_the_node_closes_does_not_tear_it_down() -> (
-    None
-):
+async def test_a_permanent_application_that_ends_as_the_node_closes_does_not_tear_it_down() -> None:
     diary: list[str] = []
+    ended: list[ApplicationExited] = []
 
     class Held(App):
         """Its tree ends with a process that the node ends first."""
@@ -480,12 +493,20 @@ async def test_a_permanent_application_that_ends_while_the_node_closes_does_not_
             link(held[0])
             await receive(Exit)
 
+    async def slow() -> None:
+        trap_exit()
+        await receive(Exit)
+        await trio.sleep(3)
+
     held: list[Pid] = []
-    async with node() as stage:
+    async with open_node(signals=False) as opened:
         await start_application(App("log", diary, slow=10), "permanent")
+        # Between the end of the one and that of the controller, so that it hears of it.
+        spawn(slow)
         held.append(spawn(idle))
         await start_application(Held("held", diary), "permanent")
         await settle()
+        opened.events.subscribe(ended.append, ApplicationExited)
     assert diary == [
         "log starts",
         "held prepares",
@@ -494,7 +515,7 @@ async def test_a_permanent_application_that_ends_while_the_node_closes_does_not_
         "log ended",
         "log stopped",
     ]
-    assert stage.log.texts() == []
+    assert [(one.name, one.reason) for one in ended] == [("held", "normal")]
 
 
 async def test_a_process_that_is_linked_to_an_application_but_not_of_it_outlives_it() -> None:

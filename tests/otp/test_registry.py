@@ -592,6 +592,14 @@ async def test_a_process_that_is_no_registry_is_named_in_the_error() -> None:
             rooms.lookup("lobby")
 
 
+async def test_a_stray_message_to_a_registry_is_logged() -> None:
+    async with node() as stage:
+        pid = await unique()
+        send(pid, "hello")
+        await settle()
+        stage.logged("'hello'")
+
+
 async def test_a_name_that_is_taken_is_a_registry_already_started() -> None:
     async with node():
         pid = await unique()

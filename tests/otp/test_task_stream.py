@@ -125,6 +125,20 @@ async def test_an_empty_stream_ends_at_once(opener: Any) -> None:
         assert await gather((await opener())([], Work(), max_concurrency=1)) == []
 
 
+@pytest.mark.parametrize("ordered", [True, False])
+async def test_tasks_may_end_before_it_is_known_that_they_have_started(ordered: bool) -> None:
+    async def at_once(number: int) -> int:
+        return number
+
+    async with node():
+        await TaskSupervisor.named("jobs").start_link()
+        stream = TaskSupervisor.async_stream_nolink(
+            "jobs", range(200), at_once, max_concurrency=5, ordered=ordered, timeout=1
+        )
+        results = await gather(stream)
+        assert sorted(one.value for one in results) == list(range(200))
+
+
 async def test_a_concurrency_of_one_is_one_after_the_other() -> None:
     async with node():
         work = Work()

@@ -104,7 +104,13 @@ class Call:
             return False
         assert server.calls is not None
         del server.calls[self]
-        self._settle(Value(value))
+        # As _settle does; this is the way of every call that goes well.
+        self._server = None
+        task, self._task = self._task, None
+        if task is None:
+            self._outcome = Value(value)
+        else:
+            reschedule(task, Value(value))
         return True
 
     def refuse(self, error: BaseException) -> bool:
@@ -156,21 +162,35 @@ async def call_process(
     Raises `CallFailed` with the server's exit reason if it is dead or dies meanwhile; with a
     `CallCycle` if the answer could never come, because the server waits for this very caller.
     """
-    pending = Call(request, None if caller is None else caller.pid, target)
     if server is None or server.status != "running":
         await trio.lowlevel.checkpoint()
         raise CallFailed(target, request, NOPROC)
-    if caller is not None and caller.task is not current_task():
-        # Only in a call of its own task does a process take no messages.
-        caller = None
-    if caller is not None and (server is caller or server.waiting is not None):
+    task = current_task()
+    pending = Call(request, None if caller is None else caller.pid, target)
+    if caller is None or caller.task is not task:
+        pending.attach(server)
+        server.mailbox.put(pending)
+        return await pending.wait()
+    # Only in a call of its own task does a process take no messages, and so can be in a cycle.
+    if server is caller or server.waiting is not None:
         cycle = find_cycle(caller, server)
         if cycle is not None:
             await trio.lowlevel.checkpoint()
             raise CallFailed(target, request, cycle)
-    pending.attach(server)
-    server.deliver(pending)
-    return await wait_as(caller, pending)
+    pending._server = server
+    if server.calls is None:
+        server.calls = {}
+    server.calls[pending] = None
+    server.mailbox.put(pending)
+    caller.waiting = pending
+    try:
+        if not pending.is_pending:
+            # A full mailbox has turned it away.
+            return await pending.wait()
+        pending._task = task
+        return await wait_task_rescheduled(pending._abort)
+    finally:
+        caller.waiting = None
 
 
 async def wait_as(caller: Process | None, pending: Call) -> Any:

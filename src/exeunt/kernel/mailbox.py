@@ -8,8 +8,8 @@ never handed out.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from typing import Final, Literal, TypeAlias, TypeVar, cast
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import trio
 from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, wait_task_rescheduled
@@ -40,8 +40,9 @@ class Mailbox:
         self.messages = _NO_MESSAGES
         # The task parked in `get`, if there is one. Whoever reschedules it sets this to None.
         self.receiver: Task | None = None
-        # Messages left before the next checkpoint. The exit of the process sets it to 0: then the
-        # next `get` is a checkpoint, which raises the cancellation.
+        # Messages left before the next checkpoint. It is 0 while a task is parked, so that another
+        # one which receives takes the slow way and is refused; and once the process is exiting, so
+        # that the next receive is a checkpoint, which raises the cancellation.
         self.budget = REDUCTIONS
         # How many messages the parked task has looked at and left in place.
         self.scanned = 0
@@ -55,6 +56,7 @@ class Mailbox:
             # First, since it raises in a thread that is not trio's, where nothing may change.
             reschedule(receiver)
             self.receiver = None
+            self.budget = REDUCTIONS
         if self.messages is _NO_MESSAGES:
             self.messages = deque()
         self.messages.append(message)
@@ -92,23 +94,29 @@ class Mailbox:
             self.budget = REDUCTIONS
             await trio.lowlevel.checkpoint()
 
+    async def take(self) -> Any:
+        """Take the first message; wait until there is one."""
+        while True:
+            if self.budget <= 0:
+                await self.spend()
+                self._check_no_receiver()
+            elif self.messages:
+                self.budget -= 1
+                message = self.messages.popleft()
+                if type(message) is Call:
+                    if message.is_withdrawn:
+                        self.withdrawn -= 1
+                        continue
+                    message.was_taken = True
+                return message
+            else:
+                await self._park()
+
     async def get(self, kind: type[T], where: Callable[[T], bool] | None = None) -> T:
         """Take the first message of the type `kind` for which `where` holds; wait until one comes.
 
         The others stay where they are. One task at a time may wait.
         """
-        messages = self.messages
-        if (
-            self.budget > 0
-            and messages
-            and kind is object
-            and where is None
-            and self.receiver is None
-        ):
-            self.budget -= 1
-            message = messages.popleft()
-            if type(message) is not Call or self._is_taken(message):
-                return cast(T, message)
         await self.spend()
         self._check_no_receiver()
         self.scanned = 0
@@ -118,9 +126,12 @@ class Mailbox:
                 if found is not None:
                     return found[0]
             self._check_no_receiver()
-            self.budget = REDUCTIONS
-            self.receiver = current_task()
-            await wait_task_rescheduled(self._abort)
+            await self._park()
+
+    def _park(self) -> Coroutine[Any, Any, Any]:
+        self.budget = 0
+        self.receiver = current_task()
+        return wait_task_rescheduled(self._abort)
 
     def _check_no_receiver(self) -> None:
         if self.receiver is not None:
@@ -153,21 +164,14 @@ class Mailbox:
                 self.withdrawn -= 1
             elif isinstance(message, kind) and (where is None or where(message)):
                 del messages[index]
-                self._is_taken(message)
+                taken: object = message
+                if type(taken) is Call:
+                    taken.was_taken = True
                 return (message,)
             else:
                 index += 1
         self.scanned = index
         return None
-
-    def _is_taken(self, message: object) -> bool:
-        """Note that a message is taken; False for a call that was withdrawn."""
-        if type(message) is Call:
-            if message.is_withdrawn:
-                self.withdrawn -= 1
-                return False
-            message.was_taken = True
-        return True
 
 
 class BoundedMailbox(Mailbox):

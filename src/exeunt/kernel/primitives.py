@@ -272,7 +272,12 @@ def receive(
     `where(message)` is true; the others stay where they are, in order. One task of a process
     at a time may receive. For a time-out, put trio's around it: `with trio.move_on_after(1): …`.
     """
-    return current_process().mailbox.get(kind, where)
+    process = running_process.get()
+    if process is None or process.status == "dead":
+        process = current_process()  # which says what is wrong
+    if kind is object and where is None:
+        return process.mailbox.take()
+    return process.mailbox.get(kind, where)
 
 
 @overload

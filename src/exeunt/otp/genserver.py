@@ -109,12 +109,24 @@ class GenServer:
 
     _loop: ServerLoop
 
+    # The methods that can be asked for from outside, by name, as plain functions.
+    _requests: ClassVar[Mapping[str, Callable[..., Any]]] = {}
+
     # A supervisor is given all the time it needs to end its children.
     _shutdown: ClassVar[float | None] = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         refuse_misspelt(cls, CALLBACKS)
+        requests: dict[str, Callable[..., Any]] = {}
+        for base in reversed(cls.__mro__):
+            for name, value in vars(base).items():
+                if isinstance(value, (on_call, on_cast)):
+                    requests[name] = value.__wrapped__
+                elif name in requests:
+                    # Overridden without the decorator.
+                    requests[name] = value
+        cls._requests = requests
 
     # -- starting -------------------------------------------------------------------------------
 
@@ -245,6 +257,8 @@ class on_call(Generic[P, R]):
         self._method = method
         self.__doc__ = method.__doc__
         self.__wrapped__ = method
+        # What is called on each class, made once.
+        self._faces: dict[type, Callable[..., Any]] = {}
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
@@ -258,14 +272,19 @@ class on_call(Generic[P, R]):
         self, instance: object, owner: type[Any]
     ) -> Callable[P, Coroutine[Any, Any, R]]: ...
     def __get__(self, instance: Any, owner: Any) -> Any:
-        if instance is None:
-            return partial(self._request, owner)
-        return self._method.__get__(instance, owner)
+        if instance is not None:
+            return self._method.__get__(instance, owner)
+        return self._faces.get(owner) or self._face_for(owner)
 
-    def _request(
-        self, owner: type, server: Destination, *args: Any, **kwargs: Any
-    ) -> Coroutine[Any, Any, Any]:
-        return call(server, MethodRequest(owner, self._name, args, kwargs))
+    def _face_for(self, owner: type) -> Callable[..., Any]:
+        name = self._name
+
+        def request(server: Destination, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
+            return call(server, MethodRequest(owner, name, args, kwargs))
+
+        request.__doc__, request.__name__ = self.__doc__, name
+        self._faces[owner] = request
+        return request
 
 
 class on_cast(Generic[P]):

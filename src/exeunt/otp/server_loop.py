@@ -191,12 +191,13 @@ class ServerLoop:
         """
         server, process = self.server, self.process
         mailbox = process.mailbox
+        methods = server._requests
         tracer = self.tracer
         message: Any
         result: Any
         while True:
             if then is None and not self.is_suspended:
-                message = await mailbox.get(object)
+                message = await mailbox.take()
             elif isinstance(then, Continue):
                 await mailbox.spend()
                 self.last_message = then
@@ -214,7 +215,8 @@ class ServerLoop:
             kind = type(message)
             if kind is Call:
                 request = message.request
-                if isinstance(request, SystemRequest):
+                kind = type(request)
+                if kind is not MethodRequest and isinstance(request, SystemRequest):
                     # As in OTP it does not cancel a time-out, but has it start anew.
                     if isinstance(request, StopRequest):
                         return None, NOTHING, request.reason
@@ -225,14 +227,14 @@ class ServerLoop:
                 if tracer is not None:
                     tracer.note("in", message)
                 process.handling = message
-                if type(request) is MethodRequest:
-                    method = self._method(request)
-                    if method is None:
+                if kind is MethodRequest:
+                    method = methods.get(request.name)
+                    if method is None or not isinstance(server, request.owner):
                         message.refuse(self._unknown(request))
                         process.handling = None
                         continue
                     try:
-                        running = method(*request.args, **request.kwargs)
+                        running = method(server, *request.args, **request.kwargs)
                     except TypeError as error:
                         # Arguments that do not fit: the caller's mistake, not the server's.
                         message.refuse(error)
@@ -277,8 +279,9 @@ class ServerLoop:
                 tracer.note("in", message)
             if kind is Cast:
                 request = message.request
-                if type(request) is MethodRequest and (method := self._method(request)):
-                    result = await method(*request.args, **request.kwargs)
+                method = methods.get(request.name) if type(request) is MethodRequest else None
+                if method is not None and isinstance(server, request.owner):
+                    result = await method(server, *request.args, **request.kwargs)
                     callback = request.name
                 else:
                     result = await server.handle_cast(request)
@@ -304,7 +307,7 @@ class ServerLoop:
             return await mailbox.get(object, self._is_for_the_loop)
         assert isinstance(then, TimeoutAfter)
         with trio.move_on_after(max(0.0, then.seconds)):
-            return await mailbox.get(object)
+            return await mailbox.take()
         if self.process.status != "running":
             await trio.lowlevel.checkpoint()
         try:
@@ -326,12 +329,6 @@ class ServerLoop:
         return node.is_closing and message.pid is node.main.pid
 
     # -- requests -------------------------------------------------------------------------------
-
-    def _method(self, request: MethodRequest) -> Callable[..., Any] | None:
-        if not isinstance(self.server, request.owner):
-            return None
-        method: Callable[..., Any] = getattr(self.server, request.name)
-        return method
 
     def _unknown(self, request: MethodRequest) -> Exception:
         return TypeError(f"{self} is no {request.owner.__name__}: it has no {request!r}")

@@ -13,8 +13,7 @@ was open is not lost, but tried when it has locked:
 
     import trio
 
-    from exeunt import Reply, call, cast_to
-    from exeunt.otp.statemachine import StateMachine, state
+    from exeunt import Reply, Request, StateMachine, call, cast_to, state
     from exeunt.otp.transitions import (
         CallEvent,
         CastEvent,
@@ -34,6 +33,10 @@ was open is not lost, but tried when it has locked:
         """Press a button of the lock."""
 
         digit: str
+
+    @dataclass(frozen=True)
+    class IsOpen(Request[bool]):
+        """Ask whether the door is open."""
 
     class Door(StateMachine, state_enter=True):
         """A door that opens for a code, and locks itself again."""
@@ -67,16 +70,18 @@ was open is not lost, but tried when it has locked:
                     return self.in_any_state(event)
 
         def in_any_state(self, event: StateEvent) -> Transition:
-            if isinstance(event, CallEvent) and event.request == "is it open?":
-                return Reply(self.state is self.unlocked)
-            return None
+            match event:
+                case CallEvent(IsOpen()):
+                    return Reply(self.state is self.unlocked)
+                case _:
+                    return None
 
     door = await Door.start_link("42")
     for digit in "742":
         cast_to(door, Press(digit))
-    assert await call(door, "is it open?") is True
+    assert await call(door, IsOpen()) is True
     await trio.sleep(11)
-    assert await call(door, "is it open?") is False
+    assert await call(door, IsOpen()) is False
 
 A state is told by the method itself: `NextState(self.unlocked)`. A type checker finds a misspelt
 one, and what is no state of the class is refused when the machine is to go there, with

@@ -87,19 +87,20 @@ class _StartsTask(Protocol):
     ) -> Coroutine[Any, Any, Pid]: ...
 
 
-class _StartChild:
-    """`start_child` with its two faces: on the class for a task, on `self` that of the base."""
+class _StartChild(on_call[[ChildSpec], "Pid | None"]):
+    """`start_child` with another face on the class, for a task; on `self` it is the base's."""
 
-    @overload
+    def __init__(self) -> None:
+        super().__init__(vars(DynamicSupervisor)["start_child"].__wrapped__)
+
+    @overload  # type: ignore[override]
     def __get__(self, instance: None, owner: type[Any]) -> _StartsTask: ...
     @overload
     def __get__(
         self, instance: object, owner: type[Any]
-    ) -> Callable[[ChildSpec], Coroutine[Any, Any, Pid | Refuse | None]]: ...
-    def __get__(self, instance: Any, owner: Any) -> Any:
-        if instance is None:
-            return _start_child
-        return vars(DynamicSupervisor)["start_child"].__get__(instance, owner)
+    ) -> Callable[[ChildSpec], Coroutine[Any, Any, Pid | None]]: ...
+    def __get__(self, instance: Any, owner: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return _start_child if instance is None else super().__get__(instance, owner)
 
 
 class TaskSupervisor(DynamicSupervisor):

@@ -33,7 +33,6 @@ from exeunt.kernel.primitives import (
     spawn_process,
     trap_exit,
     unlink,
-    wait_exit,
 )
 from exeunt.otp.genserver import GenServer, on_call
 from exeunt.otp.results import CastResult, Refuse
@@ -72,7 +71,7 @@ class Watcher(GenServer):
         trap_exit()
         self._watched: dict[Pid, tuple[Leave, tuple[Any, ...]]] = {}
         # Functions that run now, by their monitors.
-        self._running: dict[Ref, tuple[Pid, Pid, Reason, str]] = {}
+        self._running: dict[Ref, tuple[Pid, Reason, str]] = {}
 
     @on_call
     async def _watch(self, pid: Pid, leave: Leave, args: tuple[Any, ...]) -> Refuse | None:
@@ -156,20 +155,23 @@ class Watcher(GenServer):
         if parent in self._watched and not is_alive(parent):
             # The exit of the parent ends a server without coming to handle_info.
             self._has_left(parent, reason)
-        for ref, (task, *_) in list(self._running.items()):
-            self._has_run(ref, await wait_exit(task))
+        while self._running:
+            down = await receive(Down, lambda message: message.ref in self._running)
+            self._has_run(down.ref, down.reason)
 
     def _has_left(self, pid: Pid, reason: Reason) -> None:
-        entry = self._watched.pop(pid, None)
+        # OTP: an exit signal that somebody sends by hand cannot be told from his end. Here it can:
+        # who is alive has not left.
+        entry = None if is_alive(pid) else self._watched.pop(pid, None)
         if entry is None:
             return
         leave, args = entry
         name = getattr(leave, "__qualname__", repr(leave))
         task = spawn_process(leave, (pid, reason, *args), label=f"leave of {pid}: {name}").pid
-        self._running[monitor(task)] = (task, pid, reason, name)
+        self._running[monitor(task)] = (pid, reason, name)
 
     def _has_run(self, ref: Ref, reason: Reason) -> None:
-        _, pid, watched_reason, name = self._running.pop(ref)
+        pid, watched_reason, name = self._running.pop(ref)
         # A crash has its own report, with the traceback; this one says whom it was for.
         if not is_orderly(reason) and reason != NOPROC:
             node = self._loop.process.node

@@ -369,7 +369,8 @@ class MessageSizes:
             self._payload_left = length
             if header[0] & 0x08:
                 continue  # a control frame, which may stand between the fragments of a message
-            self._message += length
+            # A fragment counts as one byte at least: the library keeps an entry for each.
+            self._message += length if header[0] & 0x80 else length or 1
             if self._message > self.limit:
                 return max(start, 0)
             if header[0] & 0x80:

@@ -1,0 +1,50 @@
+"""Run the server until SIGTERM or Ctrl-C: `python -m tests.contract_server --port PORT`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+
+from exeunt import Exit, StartFailed, Supervisor, receive, run, trap_exit
+from exeunt.channels import Endpoint
+
+from .app import ENDPOINT, children
+
+
+async def serve(port: int) -> int:
+    """Serve until the supervisor ends, which it does not unless something is very wrong."""
+    trap_exit()
+    try:
+        supervisor = await Supervisor.start_link(children(port), strategy="rest_for_one")
+    except StartFailed as failed:
+        print(f"cannot start: {failed}", file=sys.stderr)
+        return 1
+    print(f"ready at {await Endpoint.url(ENDPOINT)}", flush=True)
+    ended = await receive(Exit, lambda message: message.pid is supervisor)
+    print(f"ended: {ended.reason}", file=sys.stderr)
+    return 1
+
+
+def main() -> int:
+    """Read the command line, and serve."""
+    parser = argparse.ArgumentParser(prog="python -m tests.contract_server", description=__doc__)
+    parser.add_argument("--port", type=int, default=4000, help="0 for any (%(default)s)")
+    parser.add_argument(
+        "--log",
+        default="CRITICAL",
+        metavar="LEVEL",
+        help="log to stderr from this level on; the channels crash on purpose (%(default)s)",
+    )
+    arguments = parser.parse_args()
+    logging.basicConfig(
+        level=arguments.log.upper(), format="%(asctime)s %(levelname)-7s %(message)s"
+    )
+    try:
+        return run(serve, arguments.port)
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -33,7 +33,14 @@ TRIO_SEAM = "exeunt.kernel.trio_seam"
 
 # Modules that hold rules as plain data and functions. Neither they nor what they import at run time
 # may import any of IMPURE_IMPORTS; they themselves also do without IMPURE_CALLS and `async`.
-PURE_MODULES = frozenset({"exeunt.kernel.signals", "exeunt.otp.strategy", "exeunt.channels.wire"})
+PURE_MODULES = frozenset(
+    {
+        "exeunt.channels.wire",
+        "exeunt.kernel.signals",
+        "exeunt.otp.backoff",
+        "exeunt.otp.strategy",
+    }
+)
 EVENT_LOOPS = frozenset({"trio", "trio_websocket", "outcome", "anyio", "asyncio"})
 IMPURE_IMPORTS = EVENT_LOOPS | frozenset(
     {"io", "multiprocessing", "os", "pathlib", "random", "select", "selectors", "shutil", "signal"}

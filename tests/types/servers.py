@@ -41,7 +41,7 @@ class Counter(GenServer):
         return NoReply()
 
     @on_call
-    async def wrapped(self) -> Reply[bytes]:
+    async def wrapped(self) -> bytes | Reply[bytes]:
         return Reply(b"")
 
     @on_call
@@ -105,7 +105,7 @@ async def wrong_requests(pid: Pid) -> None:
     await Counter.label(pid, upper=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await Counter.add(5, 1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await Counter.add(None, 1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    await Counter.substract(pid, 1)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    await Counter.substract(pid, 1)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
     text: str = await Counter.add(pid, 1)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
     number: int = await Counter.maybe(pid, "")  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
     print(text, number)
@@ -123,7 +123,7 @@ async def casts(pid: Pid) -> None:
 async def wrong_casts(pid: Pid) -> None:
     Counter.reset(pid, "5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Counter.reset()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    await Counter.reset(pid)  # type: ignore[func-returns-value, misc]  # pyright: ignore[reportGeneralTypeIssues]
+    await Counter.reset(pid)  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues]
 
 
 # -- starting: the arguments are those of init
@@ -170,7 +170,7 @@ def wrong_children() -> None:
 
 
 class Wrong(GenServer):
-    async def init(self) -> int:
+    async def init(self) -> int:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
         return 1
 
     async def handle_call(self, request: object, caller: Call) -> int:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -41,7 +41,7 @@ async def wrong_supervisors(pid: Pid) -> None:
     await Supervisor.start_link([], strategy="one_for_two")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await Supervisor.start_link([], max_restart=5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     await Supervisor.start_child(pid, idle)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    await DynamicSupervisor.start_link([])  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await DynamicSupervisor.start_link([])  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue]
     await DynamicSupervisor.terminate_child(pid, "id")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 

@@ -35,13 +35,6 @@ from exeunt.kernel.primitives import (
     trap_exit,
     unlink,
 )
-    is_alive,
-    link,
-    monitor,
-    spawn_process,
-    trap_exit,
-    unlink,
-)
 from exeunt.otp.genserver import GenServer, on_call
 from exeunt.otp.results import CastResult, Refuse
 

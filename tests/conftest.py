@@ -141,7 +141,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         harmed[name] = set()
     for outcome in ("failed", "error"):
         for report in terminalreporter.getreports(outcome):
-            for key, value in report.user_properties:
+            for key, value in getattr(report, "user_properties", ()):
                 if key == "missing":
                     harmed[str(value)].add(report.nodeid)
     if not harmed:

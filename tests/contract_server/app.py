@@ -19,7 +19,7 @@ SECRET = "a secret for nothing but tests"
 
 
 def mounts(tokens: Tokens) -> dict[str, Mount]:
-    """Return what is at which path. There is no long-polling: `/socket/longpoll` is answered 404."""
+    """Return what is at which path, for WebSockets; long-polling is answered 404."""
     user, limited = partial(UserSocket, tokens), partial(LimitedSocket, tokens)
     return {
         "/socket": Mount(user, auth_token=True, max_frame_size=65_536, check_origin=False),

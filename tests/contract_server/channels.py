@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -266,8 +267,8 @@ class RoomChannel(WatchedChannel):
         try:
             ref = await change(self.presence, self, payload["key"], payload["meta"])
         except AlreadyTracked as error:
-            reason: Reason = ("already_tracked", error.pid, error.topic + "", error.key)
-            return Error({"reason": inspect(reason)})
+            place = f"{json.dumps(error.topic)}, {json.dumps(error.key)}"
+            return Error({"reason": f"{{:already_tracked, {inspect(error.pid)}, {place}}}"})
         except NotTracked:
             return Error({"reason": inspect("nopresence")})
         return Ok({"phx_ref": ref})
@@ -414,18 +415,18 @@ class StopChannel(WatchedChannel):
 
     async def handle_in(self, event: str, payload: Any) -> InResult:
         """Stop, with a reply or without."""
-        reason = REASONS[payload["reason"]]
         match event:
             case "stop" if payload.get("reply") is not None:
-                return Stop(reason, Reply(payload["reply"], payload["response"]))
+                answer = Reply(payload["reply"], payload.get("response"))
+                return Stop(REASONS[payload["reason"]], answer)
             case "stop":
-                return Stop(reason)
+                return Stop(REASONS[payload["reason"]])
             case "info_stop":
-                send(self.pid, StopNow(reason))
+                send(self.pid, StopNow(REASONS[payload["reason"]]))
                 return Ok()
             case "push_stop":
                 self.push("bye", {})
-                return Stop(reason)
+                return Stop(REASONS[payload["reason"]])
         return await super().handle_in(event, payload)
 
     async def handle_info(self, message: Any) -> CastResult:

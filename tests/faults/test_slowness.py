@@ -116,7 +116,7 @@ async def test_a_flood_that_is_answered_and_not_read_is_cut_off(what: str) -> No
     async with open_world(Options(max_queued=64 * 1024)) as world:
         before = await world.snapshot()
         async with await world.join("ada", buffer=4096) as client:
-            with trio.fail_after(8):
+            with trio.fail_after(20):
                 try:
                     while is_alive(world.connections["ada"]):
                         await client.send(piece * 100)
@@ -196,14 +196,19 @@ async def test_a_leave_during_a_slow_join_comes_after_it() -> None:
         await client.say("3", "4", ROOM, "echo", {"n": 1})
         assert await client.sync() == []
         world.gate.set()
-        frames = [await client.receive() for _ in range(5)]
+        frames = [await client.receive()]
+        while frames[-1] != reply("4", {"n": 1}, join_ref="3"):
+            frames.append(await client.receive())
         assert frames[0] == reply("1", {})
         # A leave and a join behind each other: either the leave was first, or the new join.
         assert ["1", "1", ROOM, "phx_close", {}] in frames
         assert reply("3", {}, join_ref="3") in frames
-        assert frames[-1] == reply("4", {"n": 1}, join_ref="3")
-        assert world.reasons_of("ada")[0] in (Shutdown("left"), Shutdown("duplicate_join"))
-        assert len(world.reasons_of("ada")) == 1
+        await world.until_left("ada")
+        [reason] = world.reasons_of("ada")
+        assert reason in (Shutdown("left"), Shutdown("duplicate_join"))
+        # A leave that came too late is not answered.
+        assert (reply("2", {}) in frames) is (reason == Shutdown("left"))
+        assert len(frames) == (5 if reason == Shutdown("left") else 4)
 
 
 @pytest.mark.slow
@@ -254,7 +259,7 @@ async def test_the_end_of_a_channel_lets_a_flood_for_it_go_on() -> None:
         await world.until_left("ada")
         assert await client.receive() == ["1", "1", ROOM, "phx_error", {"reason": "channel_crash"}]
         # What came afterwards finds nobody; what came before is lost.
-        with trio.fail_after(3):
+        with trio.fail_after(15):
             while True:
                 message = await client.receive()
                 assert isinstance(message, list)

@@ -102,6 +102,7 @@ async def test_equal_keys_lead_to_the_same_partition_and_keys_are_spread() -> No
         assert len({number_of(one) for one in alike}) == 4
 
 
+@pytest.mark.slow
 def test_a_key_leads_to_the_same_partition_in_every_run() -> None:
     program = (
         "from exeunt.otp.partition_supervisor import number_of\n"

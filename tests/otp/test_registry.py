@@ -31,6 +31,7 @@ from exeunt import (
     receive,
     self_pid,
     send,
+    send_after,
     spawn,
     stop,
     trap_exit,
@@ -396,10 +397,10 @@ async def test_those_registered_may_die_in_any_number_without_harm() -> None:
             topics.register("news")
             await trio.sleep(1)
 
-        for _ in range(1000):
+        for _ in range(300):
             spawn(subscriber)
         await trio.sleep(0.5)
-        assert topics.count() == 1000
+        assert topics.count() == 300
         await trio.sleep(1)
         assert topics.count() == 0 and topics.lookup("news") == []
         await settle()
@@ -467,6 +468,26 @@ async def test_a_via_of_a_registry_that_does_not_run_finds_nobody() -> None:
         with pytest.raises(CallFailed):
             await call(via, "hello")
         assert RegistryVia("nothing", "key").whereis() is None
+
+
+async def test_nothing_is_started_under_a_key_of_a_registry_that_does_not_run() -> None:
+    async with node() as stage:
+        before = len(stage.node.processes)
+        with pytest.raises(NotRegistered, match="'nothing'"):
+            await Counter.named(Registry.via("nothing", "key")).start()
+        await settle()
+        assert len(stage.node.processes) == before
+
+
+async def test_a_timer_looks_the_key_up_when_it_fires() -> None:
+    async with node():
+        await unique()
+        send_after(1, rooms.via("lobby"), "too early")
+        send_after(3, rooms.via("lobby"), "in time")
+        await trio.sleep(2)
+        rooms.register("lobby")
+        await trio.sleep(2)
+        assert drain() == ["in time"]
 
 
 async def test_a_via_of_a_duplicate_registry_is_refused() -> None:

@@ -185,9 +185,7 @@ def test_a_supervisor_does_what_the_rules_say(
     failures: dict[str, int] = {}
 
     def spec_of(child: Child) -> exeunt.ChildSpec:
-        return worker(
-            child.id, log, failures, restart=child.restart, significant=child.significant
-        )
+        return worker(child.id, log, failures, restart=child.restart, significant=child.significant)
 
     async def main() -> None:
         async with node() as stage:

@@ -101,7 +101,10 @@ def test_a_function_is_given_without_being_called() -> None:
     ("options", "message"),
     [
         ({"strategy": "one_for_two"}, "'one_for_one', 'one_for_all', 'rest_for_one', not 'one_for"),
-        ({"auto_shutdown": "always"}, "'never', 'any_significant', 'all_significant', not 'always'"),
+        (
+            {"auto_shutdown": "always"},
+            "'never', 'any_significant', 'all_significant', not 'always'",
+        ),
         ({"max_restarts": -1}, "max_restarts is a whole number from 0 up, not -1"),
         ({"max_restarts": 1.5}, "max_restarts is a whole number"),
         ({"max_seconds": 0}, "max_seconds is a positive number of seconds, not 0"),

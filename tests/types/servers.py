@@ -41,11 +41,15 @@ class Counter(GenServer):
         return NoReply()
 
     @on_call
-    async def wrapped(self) -> bytes | Reply[bytes]:
+    async def wrapped(self) -> Reply[bytes]:
         return Reply(b"")
 
     @on_call
-    async def maybe(self, key: str) -> int | None | Refuse:
+    async def perhaps_wrapped(self) -> bytes | Reply[bytes] | NoReply:
+        return Reply(b"")
+
+    @on_call
+    async def maybe(self, key: str) -> int | Refuse | None:
         return None
 
     @on_call
@@ -92,6 +96,7 @@ async def requests(pid: Pid, via: Via) -> None:
     assert_type(await Counter.listed(pid), list[str])
     assert_type(await Counter.maybe(pid, "key"), int | None)
     assert_type(await Counter.wrapped(pid), bytes)
+    assert_type(await Counter.perhaps_wrapped(pid), bytes)
 
     # What a method may return instead of its reply is not what the caller gets.
     assert_type(await Counter.either(pid), int)
@@ -170,6 +175,14 @@ def wrong_children() -> None:
 
 
 class Wrong(GenServer):
+    @on_call  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    def not_async(self) -> int:
+        return 1
+
+    @on_cast  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    async def answers(self) -> int:
+        return 1
+
     async def init(self) -> int:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
         return 1
 

@@ -24,7 +24,9 @@ async def idle() -> None: ...
 
 
 async def supervisors(specs: list[ChildSpec]) -> None:
-    top = await Supervisor.start_link(specs, strategy="rest_for_one", max_restarts=5, max_seconds=10)
+    top = await Supervisor.start_link(
+        specs, strategy="rest_for_one", max_restarts=5, max_seconds=10
+    )
     assert_type(top, Pid)
     assert_type(await Supervisor.start_child(top, child(idle)), Pid | None)
     assert_type(await Supervisor.restart_child(top, "id"), Pid | None)
@@ -41,7 +43,7 @@ async def wrong_supervisors(pid: Pid) -> None:
     await Supervisor.start_link([], strategy="one_for_two")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await Supervisor.start_link([], max_restart=5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     await Supervisor.start_child(pid, idle)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    await DynamicSupervisor.start_link([])  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue]
+    await DynamicSupervisor.start_link(max_children="5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await DynamicSupervisor.terminate_child(pid, "id")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 

@@ -9,7 +9,7 @@ that hangs on the connection depends on it.
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Literal, Self, TypeAlias
 
 __all__ = [
     "Closed",
@@ -54,6 +54,12 @@ class RequestError(Exception):
 
 class ConnectionEnded(Exception):
     """A connection has ended; the subclass says how. The base of the three below."""
+
+    def again(self) -> Self:
+        """Return the same to be raised anew, without a traceback."""
+        other = type(self).__new__(type(self), *self.args)
+        vars(other).update(vars(self))
+        return other
 
 
 class Closed(ConnectionEnded):

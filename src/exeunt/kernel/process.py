@@ -175,6 +175,10 @@ class Process(Peer):
             # trio.Cancelled too, which can only be the node's last resort when it is closing.
             outcome = error
         self.finish(outcome)
+        # The traceback holds this frame, and the task's context this process: without this, what
+        # has ended would be left for the garbage collector.
+        del outcome
+        self.task = None
 
     def finish(self, outcome: BaseException | None) -> None:
         """End the process: the one exit path, in one uninterrupted step.

@@ -204,7 +204,8 @@ class WebSocket:
             await self._end_came.wait()
 
     def _ended(self) -> ConnectionEnded:
-        return (self._end or Lost("failed")).with_traceback(None)
+        # One that was raised holds the frames which hold this connection, so it is not kept.
+        return (self._end or Lost("failed")).again()
 
     def _finish(self, end: ConnectionEnded, last_frame: bytes | None = None) -> None:
         if self._end is None:

@@ -1,0 +1,1 @@
+"""Recorded conversations with a Phoenix server, held again with the contract server."""

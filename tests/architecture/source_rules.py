@@ -35,6 +35,7 @@ TRIO_SEAM = "exeunt.kernel.trio_seam"
 # may import any of IMPURE_IMPORTS; they themselves also do without IMPURE_CALLS and `async`.
 PURE_MODULES = frozenset(
     {
+        "exeunt.channels.presence_state",
         "exeunt.channels.wire",
         "exeunt.kernel.signals",
         "exeunt.otp.backoff",

@@ -349,8 +349,8 @@ async def test_an_answer_of_any_json() -> None:
         for value in values:
             assert (await bench.ask("1", "2", ROOM, "yes", value))[4] == ok(value)
             assert (await bench.ask("1", "2", ROOM, "no", value))[4]["response"] == value
-        # None is no response at all, which is an empty object.
-        assert (await bench.ask("1", "2", ROOM, "yes", None))[4] == ok({})
+        # None is null; the empty object is what an answer without a response has.
+        assert (await bench.ask("1", "2", ROOM, "yes", None))[4] == ok(None)
 
 
 @pytest.mark.parametrize(

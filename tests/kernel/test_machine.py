@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+import pytest
 import trio
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -577,7 +578,7 @@ class Processes(RuleBasedStateMachine):
             run_on_virtual_clock(main)
 
 
-TestProcesses = Processes.TestCase
+TestProcesses = pytest.mark.slow(Processes.TestCase)
 TestProcesses.settings = settings(
     max_examples=30,
     stateful_step_count=30,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator
 from typing import Any
@@ -107,6 +110,49 @@ async def test_a_seed_makes_the_same_choices() -> None:
     assert await draw(7) == await draw(7)
     assert await draw(7) != await draw(8)
     assert await draw(None) != await draw(None)
+
+
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_events_in_fresh_interpreters() -> None:
+    program = """
+import trio, exeunt
+from exeunt.kernel.events import Exited, Spawned
+
+told = []
+
+async def chatter(number, peers):
+    random = exeunt.current_node().random
+    for _ in range(20):
+        await trio.sleep(0)
+        exeunt.send(random.choice(peers), (number, random.random()))
+        try:
+            told.append((number, exeunt.receive_nowait()))
+        except trio.WouldBlock:
+            pass
+    if random.random() < 0.3:
+        raise exeunt.ProcessExit("enough")
+
+async def main():
+    note = lambda event: told.append((type(event).__name__, event.pid, event.label))
+    exeunt.current_node().events.subscribe(note, Spawned, Exited)
+    peers = [exeunt.self_pid()]
+    for number in range(30):
+        peers.append(exeunt.spawn(chatter, number, peers))
+    await trio.sleep(5)
+
+exeunt.run(main, seed=%d, clock=trio.testing.MockClock(autojump_threshold=0))
+print(told)
+"""
+
+    def play(seed: int, hash_seed: str) -> str:
+        source = "import trio.testing\n" + program % seed
+        environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+        return subprocess.check_output([sys.executable, "-c", source], env=environment, text=True)
+
+    first = play(7, "0")
+    assert len(first) > 10_000
+    assert play(7, "1") == first
+    assert play(8, "0") != first
 
 
 # -- run

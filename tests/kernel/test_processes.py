@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
@@ -736,6 +738,48 @@ async def test_process_info_is_a_snapshot() -> None:
         before = info_of(pid)
         send(pid, "later")
         assert before.messages == () and messages(pid) == ["later"]
+
+
+# -- what is left of the dead
+
+
+async def test_nothing_holds_what_a_dead_process_had() -> None:
+    class Thing:
+        pass
+
+    things: dict[str, weakref.ref[Thing]] = {}
+
+    def make(label: str) -> Thing:
+        thing = Thing()
+        things[label] = weakref.ref(thing)
+        return thing
+
+    async def holds(_: Thing, error: BaseException | None = None) -> None:
+        await receive()
+        if error is not None:
+            raise error
+
+    async with node() as stage:
+        for label, error in (
+            ("returned", None),
+            ("crashed", ValueError()),
+            ("left", ProcessExit()),
+        ):
+            pid = spawn(holds, make(label), error)
+            await settle()
+            send(pid, "go")
+            await wait_exit(pid)
+        stage.crash(ValueError)
+        del error, stage.log.unclaimed[:]
+        pid = spawn(idle)
+        await settle()
+        send(pid, make("unread message"))
+        exeunt.send_after(100, pid, make("timer"))
+        with trio.move_on_after(1):
+            await exeunt.call(pid, make("withdrawn request"))
+        await end(pid, "kill")
+        gc.collect()
+        assert [label for label, thing in things.items() if thing() is not None] == []
 
 
 # -- several nodes

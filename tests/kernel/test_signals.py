@@ -455,5 +455,5 @@ class Signals(RuleBasedStateMachine):
                 assert not peer.links and not peer.monitors and not peer.watchers
 
 
-TestSignals = Signals.TestCase
+TestSignals = pytest.mark.slow(Signals.TestCase)
 TestSignals.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import hypothesis
+import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,6 +34,8 @@ from exeunt.kernel.events import CrashReport, Exited
 from exeunt.otp.reports import SupervisorReport
 from tests.kernel.nodes import node, run_on_virtual_clock, settle
 from tests.otp.workers import Worker, end, worker
+
+pytestmark = pytest.mark.slow
 
 IDS = "abcde"
 REASONS = ["normal", "shutdown", Shutdown("x"), "bad", "kill"]

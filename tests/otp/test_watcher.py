@@ -479,6 +479,20 @@ async def test_a_watcher_that_is_stopped_runs_what_is_still_to_be_run() -> None:
         stage.logged(f"because {pids[2]} had ended")
 
 
+async def test_a_process_that_ends_while_the_watcher_is_being_stopped_has_left_too() -> None:
+    async with node():
+        left = Left()
+        watcher = await Watcher.start()
+        slow, late = spawn(idle), spawn(idle)
+        await Watcher.watch(watcher, slow, left.slowly, 5)
+        await Watcher.watch(watcher, late, left.leave)
+        exeunt.exit(slow, "bye")
+        await settle()
+        exeunt.exit_after(1, late, "in between")
+        await stop(watcher)
+        assert left == [(slow, "begins"), (late, "in between"), (slow, "ends")]
+
+
 async def test_the_node_waits_for_leaves_when_it_closes() -> None:
     left = Left()
     async with node():

@@ -12,14 +12,19 @@ from exeunt.channels.connection import Mount, Pages
 from exeunt.channels.endpoint import Endpoint
 from exeunt.channels.errors import PayloadError, ProtocolError
 from exeunt.channels.http_messages import Limits, Request, Response
+from exeunt.channels.presence import AlreadyTracked, NotTracked, Presence, Presences
 from exeunt.channels.pubsub import Broadcast, PubSub
 from exeunt.channels.socket import ConnectInfo, Params, Refused, Route, Socket
 from exeunt.channels.tokens import TokenError, Tokens
 from exeunt.channels.wire import Binary
+from exeunt.otp.results import CallResult, CastResult, UnexpectedRequest
 
 __all__ = [
+    "AlreadyTracked",
     "Binary",
     "Broadcast",
+    "CallResult",
+    "CastResult",
     "Channel",
     "ConnectInfo",
     "Endpoint",
@@ -29,11 +34,14 @@ __all__ = [
     "Limits",
     "Mount",
     "NotJoined",
+    "NotTracked",
     "Ok",
     "OutResult",
     "Pages",
     "Params",
     "PayloadError",
+    "Presence",
+    "Presences",
     "ProtocolError",
     "PubSub",
     "Refused",
@@ -45,5 +53,6 @@ __all__ = [
     "SocketRef",
     "TokenError",
     "Tokens",
+    "UnexpectedRequest",
     "reply",
 ]

@@ -25,8 +25,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
 from exeunt.channels.transports.contract import Transport
 from exeunt.channels.wire import Serializer
@@ -54,20 +54,23 @@ CALLBACKS = (
 )
 
 
+_EMPTY: Final[dict[str, Any]] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """An answer to a client's message: a status and any JSON value, or `Binary`."""
 
     status: str
-    response: Any = None
+    response: Any = field(default_factory=dict[str, Any])
 
 
-def Ok(response: Any = None) -> Reply:
+def Ok(response: Any = _EMPTY) -> Reply:
     """Answer with the status `"ok"`; without a response, with an empty object."""
     return Reply("ok", response)
 
 
-def Error(response: Any = None) -> Reply:
+def Error(response: Any = _EMPTY) -> Reply:
     """Answer with the status `"error"`; from `join`: refuse it."""
     return Reply("error", response)
 
@@ -98,9 +101,8 @@ def reply(to: SocketRef, answer: Reply) -> None:
     The answer goes straight to the client, also when the channel has ended meanwhile; it vanishes
     if the connection has.
     """
-    response = {} if answer.response is None else answer.response
     to.transport.send(
-        to.serializer.encode_reply(to.join_ref, to.ref, to.topic, answer.status, response)
+        to.serializer.encode_reply(to.join_ref, to.ref, to.topic, answer.status, answer.response)
     )
 
 
@@ -123,6 +125,11 @@ class Channel:
         super().__init_subclass__(**options)
         if isinstance(cls.intercepts, str):
             raise TypeError(f"{cls.__qualname__}.intercepts is a tuple of events, not a string")
+        given: object = cls.shutdown
+        if not (isinstance(given, (int, float)) and given >= 0):
+            raise ValueError(
+                f"{cls.__qualname__}.shutdown is a number of seconds, not {cls.shutdown!r}"
+            )
         refuse_misspelt(cls, CALLBACKS)
 
     def __init__(self) -> None:

@@ -191,7 +191,7 @@ class ChannelServer(GenServer):
             raise BadReturnValue(
                 f"{type(channel).__qualname__}.join", result, "None, Ok(…) or Error(…)"
             )
-        response: Any = {} if result is None or result.response is None else result.response
+        response: Any = {} if result is None else result.response
         if result is not None and result.status == "error":
             # As in Phoenix, terminate then sees the socket as it was before the join.
             channel.assigns = before
@@ -243,10 +243,9 @@ class ChannelServer(GenServer):
         status: object = answer.status
         if not isinstance(status, str):
             raise self._bad_return("handle_in", answer)
-        response = {} if answer.response is None else answer.response
         session = self.session
         session.transport.send(
-            session.serializer.encode_reply(self.join_ref, ref, self.topic, status, response)
+            session.serializer.encode_reply(self.join_ref, ref, self.topic, status, answer.response)
         )
 
     def _bad_return(self, callback: str, result: object) -> BadReturnValue:

@@ -113,6 +113,11 @@ class _Accepted:
 
 
 @dataclass(frozen=True, slots=True)
+class Drain:
+    """A message to a connection: have the client go, and come back to whoever listens then."""
+
+
+@dataclass(frozen=True, slots=True)
 class _CheckIdle:
     """The message of a connection to itself: see whether the client has been silent."""
 
@@ -273,6 +278,8 @@ class _Connection:
                                 session.release(decided)
                             case Broadcast(topic, "disconnect", _) if topic == session.socket_id:
                                 self._finish(session, Shutdown("disconnected"), 1001)
+                            case Drain() if session.topics():
+                                self._finish(session, Shutdown("draining"), 1012)
                             case _CheckIdle():
                                 idle = self._check_idle(session)
                             case Exit(pid, _) if pid is parent:

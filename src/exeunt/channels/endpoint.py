@@ -17,7 +17,7 @@ from typing import Final
 
 import trio
 
-from exeunt.channels.connection import Mount, Pages, Site, run_connection
+from exeunt.channels.connection import Drain, Mount, Pages, Site, run_connection
 from exeunt.channels.http_messages import Limits
 from exeunt.channels.listeners import accept, open_listeners
 from exeunt.channels.pubsub import PubSub
@@ -26,7 +26,7 @@ from exeunt.channels.stream import ByteStream
 from exeunt.kernel.errors import CallFailed, StartError
 from exeunt.kernel.exits import Reason
 from exeunt.kernel.ids import Pid
-from exeunt.kernel.primitives import is_alive
+from exeunt.kernel.primitives import is_alive, send
 from exeunt.otp.children import child
 from exeunt.otp.dynamic_supervisor import DynamicSupervisor, MaxChildren
 from exeunt.otp.genserver import on_call
@@ -130,6 +130,7 @@ class Endpoint(Supervisor):
         close = self._close_listeners
         self._process.at_exit = {**(self._process.at_exit or {}), self: lambda _: close()}
         channels, connections = _Slot("channels"), _Slot("connections")
+        self._connections = connections
         site = Site(
             mounts=mounts,
             hub=PubSub() if hub is None else hub,
@@ -138,9 +139,9 @@ class Endpoint(Supervisor):
             limits=Limits() if limits is None else limits,
         )
         children: list[ChildSpec] = [
-            DynamicSupervisor.named(channels).child().replace(id="channels"),
+            DynamicSupervisor.named(channels).child(quiet=True).replace(id="channels"),
             DynamicSupervisor.named(connections)
-            .child(max_children=max_connections)
+            .child(max_children=max_connections, quiet=True)
             .replace(id="connections"),
         ]
         # The sockets are the endpoint's, so that a listener which is restarted loses nobody: who
@@ -157,6 +158,21 @@ class Endpoint(Supervisor):
         if host in ("0.0.0.0", "::"):
             host = "localhost"
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    @on_call
+    async def drain(self) -> None:
+        """Have every client that has joined a topic go (close code 1012), and go on listening.
+
+        Its channels end with `Shutdown("draining")`, and the client comes back by itself: to this
+        endpoint, or to another one to which whatever stands in front sends it now.
+        """
+        try:
+            children = await DynamicSupervisor.which_children(self._connections)
+        except CallFailed:
+            return  # they are gone already
+        for one in children:
+            if isinstance(one.pid, Pid):
+                send(one.pid, Drain())
 
     async def terminate(self, reason: Reason) -> None:
         """Stop listening, then shut the children down."""

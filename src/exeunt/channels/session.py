@@ -24,7 +24,6 @@ from exeunt.channels.pubsub import PubSub
 from exeunt.channels.socket import Route, Socket
 from exeunt.channels.transports.contract import Transport
 from exeunt.channels.wire import Encoded, Message, Serializer, same_ref
-from exeunt.kernel.errors import CallFailed, StartError
 from exeunt.kernel.exits import KILL, Reason, Shutdown
 from exeunt.kernel.ids import Pid, Ref
 from exeunt.kernel.names import Destination
@@ -214,10 +213,10 @@ class Session:
         if old is not None:
             entry.replaces = self.serializer.encode_close(old.join_ref, old.topic)
             await self._end_older(old)
-        spec = ChannelServer.spec(route.channel, self, entry, message)
         try:
+            spec = ChannelServer.spec(route.channel, self, entry, message)
             entry.pid = await DynamicSupervisor.start_child(self._supervisor, spec)
-        except (StartError, CallFailed) as error:
+        except Exception as error:
             logger.error("%s could not start a channel: %s", self._name(), error)
         if entry.pid is None:
             self._join_crashed(entry)

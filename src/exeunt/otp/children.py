@@ -7,11 +7,12 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from math import inf
-from typing import Any, Literal, TypeAlias, TypeVarTuple, Unpack
+from typing import Any, Literal, Protocol, TypeAlias, TypeVarTuple, Unpack
 
 import trio
 
-from exeunt.kernel.errors import StartFailed, StartIgnored
+from exeunt.kernel.calls import Call, wait_as
+from exeunt.kernel.errors import CallFailed, StartFailed, StartIgnored
 from exeunt.kernel.exits import (
     KILL,
     NOPROC,
@@ -26,6 +27,7 @@ from exeunt.kernel.ids import Pid
 from exeunt.kernel.primitives import exit as exit_signal
 from exeunt.kernel.primitives import spawn_process, unlink, wait_exit
 from exeunt.kernel.process import Process, current_process
+from exeunt.otp.genserver import STARTING
 from exeunt.otp.reports import report
 from exeunt.otp.strategy import is_shutdown_error
 from exeunt.otp.supervision import ChildSpec, ChildType
@@ -54,23 +56,93 @@ class ChildCount:
     workers: int
 
 
+class TellsWhenItHasStarted(Protocol[*Ts]):
+    """An async function that takes a `task_status`, as those for trio's `nursery.start` do."""
+
+    def __call__(self, *args: *Ts, task_status: trio.TaskStatus[Any]) -> Awaitable[object]:
+        """Run, and call `task_status.started()` on the way."""
+        ...
+
+
 def child(
-    function: Callable[[Unpack[Ts]], Awaitable[object]], *args: *Ts, id: object = None
+    function: Callable[[Unpack[Ts]], Awaitable[object]] | TellsWhenItHasStarted[*Ts],
+    *args: *Ts,
+    id: object = None,
 ) -> ChildSpec:
     """Return the specification of a plain async function as a child.
 
-    It counts as started as soon as it was spawned. `id` is by default the function's name.
+    One with a parameter `task_status`, such as trio's `serve_tcp`, counts as started when it calls
+    `task_status.started()`; if it ends before, the start has failed, with its exit reason. What it
+    gives to `started` is not used. Any other counts as started as soon as it was spawned. `id` is
+    by default the function's name.
     """
     given: object = function
     if inspect.iscoroutine(given):
         given.close()
         raise TypeError("child() takes the function and its arguments, without calling it")
     name = getattr(function, "__name__", repr(function))
-    return ChildSpec(id=name if id is None else id, start=partial(_spawn_linked, function, args))
+    start = _start_function if _takes_task_status(function, args) else _spawn_function
+    return ChildSpec(id=name if id is None else id, start=partial(start, function, args))
 
 
-async def _spawn_linked(function: Callable[..., Awaitable[object]], args: tuple[Any, ...]) -> Pid:
+def _takes_task_status(function: Callable[..., object], args: tuple[Any, ...]) -> bool:
+    try:
+        signature = inspect.signature(function)
+        given = signature.bind_partial(*args).arguments
+    except (TypeError, ValueError):
+        # It shows no signature, or the arguments do not fit, which the start will tell.
+        return False
+    if isinstance(function, partial) and "task_status" in function.keywords:
+        return False
+    parameter = signature.parameters.get("task_status")
+    if parameter is None or "task_status" in given:
+        return False
+    return parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+
+
+async def _spawn_function(function: Callable[..., Awaitable[object]], args: tuple[Any, ...]) -> Pid:
     return spawn_process(function, args, linked=True).pid
+
+
+class _TaskStatus:
+    """What a function is given to tell that it has started."""
+
+    __slots__ = ("_starting",)
+
+    def __init__(self, starting: Call) -> None:
+        self._starting: Call | None = starting
+
+    def started(self, value: object = None) -> None:
+        """Let the start succeed. When nobody waits for it any more, nothing happens."""
+        starting, self._starting = self._starting, None
+        if starting is None:
+            raise RuntimeError("started() was called a second time: a child starts once")
+        starting.reply(None)
+
+
+async def _start_function(function: Callable[..., Awaitable[object]], args: tuple[Any, ...]) -> Pid:
+    parent = current_process()
+    label = getattr(function, "__qualname__", None) or repr(function)
+    starting = Call(STARTING, parent.pid, label)
+    body = partial(function, task_status=_TaskStatus(starting))
+    process = spawn_process(body, args, linked=True, label=label)
+    starting.attach(process)
+    starting.was_taken = True
+    # So that a call to the starter is seen to lead in a circle.
+    process.handling = starting
+    try:
+        await wait_as(parent if parent.task is trio.lowlevel.current_task() else None, starting)
+    except CallFailed as failed:
+        # As with a server: who traps exits gets the error, and not the Exit as well.
+        take_exits(parent, lambda one: one is process.pid)
+        raise StartFailed(label, failed.reason) from failed.__cause__
+    except trio.Cancelled:
+        # A starter that gives up ends the new process; one that dies leaves that to the link.
+        if parent.status == "running":
+            unlink(process.pid)
+            exit_signal(process.pid, KILL)
+        raise
+    return process.pid
 
 
 async def start_child(spec: ChildSpec) -> Pid | None:

@@ -86,13 +86,19 @@ class DynamicSupervisor(GenServer):
         max_restarts: int = 3,
         max_seconds: float = 5.0,
         max_children: int | None = None,
+        quiet: bool = False,
     ) -> InitResult:
-        """Start without children. At most `max_children`, those being restarted included."""
+        """Start without children. At most `max_children`, those being restarted included.
+
+        With `quiet` the end of a temporary child is not reported by the supervisor, however it
+        came: for children that tell of it themselves, or that strangers can end.
+        """
         check_flags("one_for_one", max_restarts, max_seconds, "never")
         if max_children is not None and max_children < 0:
             raise ValueError(f"max_children is a number from 0 up, or None, not {max_children!r}")
         trap_exit()
         self._max_children = max_children
+        self._quiet = quiet
         self._intensity = Intensity(max_restarts, max_seconds)
         self._children: dict[Pid, ChildSpec] = {}
         # Children that do not run, until their restart is tried (again), by their last pids; and
@@ -207,7 +213,8 @@ class DynamicSupervisor(GenServer):
         report_progress(self._process, spec.id, pid)
 
     async def _has_ended(self, spec: ChildSpec, pid: Pid, reason: Reason) -> CastResult:
-        if is_reported(spec.restart, reason):
+        is_told = not (self._quiet and spec.restart == "temporary")
+        if is_told and is_reported(spec.restart, reason):
             report(self._process, "child_terminated", spec.id, pid, reason)
         if is_restarted(spec.restart, reason):
             return await self._restart(spec, pid)

@@ -22,6 +22,9 @@ A *scope* is a world of groups, and a process that has a name. `Groups[G].named(
 handle; `Groups.join("players", "chess")` does the same by the name alone. If the scope dies its
 groups are gone, and its members live on. All but starting a scope are plain functions, which raise
 `NotRegistered` if there is no scope of this name. The rules are those of OTP's `pg`, on one node.
+
+OTP: a group may have a dead member for a moment, until its scope has got the `DOWN`, and the dead
+may be let join. Here a dead process is never a member.
 """
 
 from __future__ import annotations
@@ -213,7 +216,7 @@ class _GroupTable:
     def _forget(self, pid: Pid) -> None:
         for watch in tuple(self._of_watcher.get(pid, {}).values()):
             self._remove_watch(watch)
-        # OTP: a Left for each membership, the newest first.
+        # As in pg, a Left for each membership, the newest first.
         memberships = sorted(
             (
                 (number, group)

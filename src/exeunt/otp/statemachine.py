@@ -186,11 +186,14 @@ class StateMachine(GenServer):
             cls._has_enter_calls = state_enter
         if "init" in vars(cls):
             cls.init = _checked(cls.init)  # type: ignore[method-assign]
-        names = (name for base in reversed(cls.__mro__) for name in vars(base))
+        names = [
+            name
+            for base in reversed(cls.__mro__)
+            for name, value in vars(base).items()
+            if isinstance(value, StateFunction)
+        ]
         states = {
-            name: one
-            for name in dict.fromkeys(names)
-            if isinstance(one := getattr(cls, name, None), StateFunction)
+            name: one for name in names if isinstance(one := getattr(cls, name), StateFunction)
         }
         if states and cls.handle_event is not StateMachine.handle_event:
             raise TypeError(

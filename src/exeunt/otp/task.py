@@ -27,7 +27,7 @@ The rules are those of Elixir's `Task`.
 OTP: `await` has no time-out of its own; put trio's around it (`with trio.fail_after(5): …`). An
 `await` that is cancelled leaves the task as it is: it runs on, and can be awaited again.
 
-OTP: a task has its result ready, and is dead, in the same step; in Elixir the result comes first.
+OTP: a task sends its result, and ends a moment later. Here it hands over its result by ending.
 """
 
 from __future__ import annotations

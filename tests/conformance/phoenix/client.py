@@ -115,6 +115,10 @@ class Connection:
             opcode = TEXT if number == 0 else CONTINUATION
             await self._deliver(client_frame(opcode, part.encode(), fin=number == len(parts) - 1))
 
+    async def send_raw(self, data: bytes) -> None:
+        """Send bytes as they are."""
+        await self._deliver(data)
+
     async def send_close(self, code: int) -> None:
         """Send a close frame."""
         self._has_closed = True

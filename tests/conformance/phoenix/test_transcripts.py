@@ -1,4 +1,4 @@
-"""Every recorded conversation goes as it did with Phoenix, and the comparison would notice if not."""
+"""Every recorded conversation goes as it did with Phoenix; the comparison would notice if not."""
 
 from __future__ import annotations
 

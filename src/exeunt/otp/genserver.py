@@ -248,12 +248,22 @@ class on_call(Generic[P, R]):
     instead of its reply; annotate that as `-> int | NoReply`, and callers still see an int.
     """
 
+    # Two shapes, since a checker cannot see by itself that a Reply[bytes] is no reply of its own.
+    @overload
+    def __init__(
+        self,
+        method: Callable[
+            Concatenate[Any, P], Coroutine[Any, Any, Reply[R] | NoReply | Refuse | Stop]
+        ],
+    ) -> None: ...
+    @overload
     def __init__(
         self,
         method: Callable[
             Concatenate[Any, P], Coroutine[Any, Any, R | Reply[R] | NoReply | Refuse | Stop]
         ],
-    ) -> None:
+    ) -> None: ...
+    def __init__(self, method: Callable[..., Any]) -> None:
         self._method = method
         self.__doc__ = method.__doc__
         self.__wrapped__ = method

@@ -144,6 +144,8 @@ class Connection:
         end = Closed(None)
         try:
             while True:
+                # A frame may be long in coming; once it has begun it is whole within seconds.
+                await trio.lowlevel.wait_readable(self._peer.sock)
                 opcode, payload = await read_frame(self._peer)
                 if opcode == CLOSE:
                     end = Closed(int.from_bytes(payload[:2], "big") if payload else 1005)

@@ -175,7 +175,7 @@ def wrong_children() -> None:
 
 
 class Wrong(GenServer):
-    @on_call  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    @on_call  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
     def not_async(self) -> int:
         return 1
 

@@ -7,14 +7,13 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from exeunt import ChildSpec, Supervisor, Watcher, open_node
-from exeunt.channels import Endpoint, Mount, PubSub, Tokens
-from exeunt.channels.presence import Presence
+from exeunt.channels import Endpoint, Mount, Presence, PubSub, Tokens
 
 from .channels import PRESENCE, PRESENCE_WITH_USERS, LimitedSocket, PresenceWithUsers, UserSocket
+from .control import ENDPOINT as ENDPOINT
 from .control import Control
 from .records import LEAVE_WATCHER, RECORDS, WATCHER, Records
 
-ENDPOINT = "endpoint"
 SECRET = "a secret for nothing but tests"
 
 

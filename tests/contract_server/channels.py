@@ -22,15 +22,20 @@ from exeunt import (
     trap_exit,
 )
 from exeunt.channels import (
+    AlreadyTracked,
     Binary,
+    CastResult,
     Channel,
     ConnectInfo,
     Error,
     InResult,
     JoinResult,
+    NotTracked,
     Ok,
     OutResult,
     Params,
+    Presence,
+    Presences,
     Refused,
     Reply,
     Route,
@@ -38,10 +43,9 @@ from exeunt.channels import (
     SocketRef,
     TokenError,
     Tokens,
+    UnexpectedRequest,
     reply,
 )
-from exeunt.channels.presence import AlreadyTracked, NotTracked, Presence, Presences
-from exeunt.otp.results import CastResult, UnexpectedRequest
 
 from .records import RECORDS, Records, inspect, watch, watch_leaving
 

@@ -10,11 +10,12 @@ from typing import Any, TypeAlias
 import trio
 
 from exeunt import CallFailed, Shutdown, exit, stop
-from exeunt.channels import PubSub, Request, Response, Tokens
-from exeunt.channels.presence import Presence
+from exeunt.channels import Endpoint, Presence, PubSub, Request, Response, Tokens
 
 from .channels import PRESENCE, SALT
 from .records import RECORDS, Records
+
+ENDPOINT = "endpoint"
 
 Handler: TypeAlias = "Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]"
 
@@ -35,6 +36,7 @@ class Control:
             ("GET", "presence"): self._presence,
             ("POST", "broadcast"): self._broadcast,
             ("POST", "disconnect"): self._disconnect,
+            ("POST", "drain"): self._drain,
             ("POST", "kill_channel"): self._kill_channel,
             ("POST", "crash_transport"): self._crash_transport,
             ("POST", "cast"): self._cast,
@@ -79,6 +81,10 @@ class Control:
 
     async def _disconnect(self, asked: dict[str, Any]) -> dict[str, Any]:
         self._hub.broadcast(asked["id"], "disconnect", {})
+        return DONE
+
+    async def _drain(self, asked: dict[str, Any]) -> dict[str, Any]:
+        await Endpoint.drain(ENDPOINT)
         return DONE
 
     async def _kill_channel(self, asked: dict[str, Any]) -> dict[str, Any]:

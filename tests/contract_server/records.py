@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from exeunt import Crash, GenServer, Pid, Reason, Shutdown, Watcher, on_call, on_cast
-from exeunt.otp.results import UnexpectedRequest
+from exeunt.channels import UnexpectedRequest
 
 RECORDS = "records"
 WATCHER = "watcher"

@@ -527,6 +527,76 @@ async def test_broadcasts_from_outside_and_control_requests_that_are_wrong() -> 
             assert answer.status == status, target
 
 
+async def test_a_drain_sends_those_away_who_have_joined_and_the_server_goes_on() -> None:
+    async with open_contract() as server:
+        client, idle = await server.open(), await server.open()
+        await client.join("echo:x", watch="w")
+        await server.post("drain")
+        assert await client.take() == Closed(1012)
+        gone = end("shutdown", "draining")
+        assert await server.ended("w") == (gone, gone)
+        await idle.fence()
+        await (await server.open()).join("echo:x")
+
+
+async def test_a_version_1_client_and_a_binary_broadcast() -> None:
+    async with open_contract() as server:
+        old = await server.open("/socket/websocket?vsn=1.0.0")
+        join = {"topic": "binary:x", "event": "phx_join", "payload": {}, "ref": "1"}
+        await old.connection.send_text(json.dumps(join))
+        assert (await old.take())["payload"] == {"status": "ok", "response": {}}
+        client = await server.open()
+        await client.join("binary:x", watch="w")
+        fields = {"join_ref": "1", "ref": "2", "topic": "binary:x", "event": "bcast", "data": "01"}
+        await client.connection.send_binary(packed({"kind": "client_push", **fields}))
+        # It cannot be encoded for one of the subscribers: the broadcaster crashes.
+        assert (await client.take())[3] == CRASHED
+        assert (await server.ended("w"))[0]["class"] == "error"
+        beat = {"topic": "phoenix", "event": "heartbeat", "payload": {}, "ref": "fence"}
+        await old.connection.send_text(json.dumps(beat))
+        assert (await old.take())["ref"] == "fence"
+
+
+async def test_a_slow_join_or_handler_delays_its_own_topic_only() -> None:
+    async with open_contract() as server:
+        client = await server.open()
+        await client.say("1", "1", "slow:x", "phx_join", {"delay_ms": 200})
+        await client.join("echo:plain")
+        await client.fence()
+        answer = await client.take()
+        assert answer == [
+            "1",
+            "1",
+            "slow:x",
+            "phx_reply",
+            {"status": "ok", "response": answer[4]["response"]},
+        ]
+        await client.say("1", "2", "slow:x", "sleep", {"ms": 200})
+        await client.say("1", "3", "slow:x", "ping", {})
+        assert await client.call("echo:plain", "ok") == ("ok", {})
+        assert [(await client.take())[1] for _ in range(2)] == ["2", "3"]
+
+
+async def test_what_a_client_may_send_by_mistake() -> None:
+    async with open_contract() as server:
+        client = await server.open()
+        await client.join("echo:plain")
+        await client.say("0", "2", "echo:plain", "ok", {})  # of an earlier join: dropped
+        await client.say("0", "3", "echo:plain", "phx_leave", {})
+        await client.fence()
+        assert await client.ask("5", "4", "echo:other", "phx_leave", {}) == [
+            "5",
+            "4",
+            "echo:other",
+            "phx_reply",
+            {"status": "ok", "response": {}},
+        ]
+        await client.say("1", "5", "echo:plain", {"no": "string"}, {})
+        assert (await client.take())[3] == CRASHED
+        await client.say("1", "6", {"no": "string"}, "phx_join", {})
+        assert await client.take() == Closed(1011)
+
+
 def test_reasons_are_written_as_elixir_does() -> None:
     assert described("normal") == end("normal")
     assert described(("a", 1)) == end("other", "{:a, 1}")

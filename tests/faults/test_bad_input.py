@@ -303,6 +303,29 @@ async def test_more_connections_than_are_allowed_are_answered_503() -> None:
 
 
 @pytest.mark.slow
+async def test_a_crowd_before_a_full_house_is_turned_away_and_holds_nothing() -> None:
+    """Those who say nothing, and do not even read that there is no place, are let go as well."""
+    async with open_world(Options(max_connections=1)) as world:
+        first = await world.join()
+        before = await world.snapshot()
+        crowd = [await Client.dial(world.port) for _ in range(150)]
+        for client in crowd[::3]:
+            client.reset()
+        said = [await ends_within(client, 5) for client in crowd if client.sock.fileno() != -1]
+        # Each was told, or cut off where too many were being told.
+        assert {one[:13] for one in said} <= {b"HTTP/1.1 503 ", b""}
+        assert b"HTTP/1.1 503 " in {one[:13] for one in said}
+        for client in crowd:
+            client.close()
+        await world.settle(before)
+        assert await first.sync() == []
+        first.close()
+        await world.until_left("ada")
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        await world.check_untouched()
+
+
+@pytest.mark.slow
 async def test_when_files_run_out_clients_wait_and_are_served_later() -> None:
     """Accepting fails for want of file descriptors, and is tried again."""
     async with open_world() as world:

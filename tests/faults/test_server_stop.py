@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import trio
 
-from exeunt import Pid, Shutdown, Supervisor, is_alive, stop
+from exeunt import Pid, Shutdown, Supervisor, is_alive, open_node, stop
 from exeunt import exit as exit_signal
+from exeunt.channels import Endpoint, Socket
 
 from .client import Client, Closed, Gone, close_frame, upgrade_request
 from .world import Options, complaints, open_world, until
@@ -111,6 +112,19 @@ async def test_plain_requests_are_cut_when_the_server_stops() -> None:
         await stop(world.endpoint, "shutdown")
         assert trio.current_time() - started < 2
         assert await idle.receive() in (Gone("eof"), Gone("reset"))
+
+
+async def test_an_endpoint_without_a_link_ends_with_its_node() -> None:
+    with trio.fail_after(10):
+        async with open_node(signals=False):
+            endpoint = await Endpoint.start({"/socket": Socket}, port=0)
+            port = int((await Endpoint.url(endpoint)).rpartition(":")[2])
+            client = await Client.connect(port)
+            left_at = trio.current_time()
+            assert await client.sync() == []
+        assert trio.current_time() - left_at < 4
+    assert await client.receive() == Closed(1012)
+    client.close()
 
 
 async def test_the_endpoint_killed_takes_everything_with_it() -> None:

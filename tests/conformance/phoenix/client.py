@@ -143,7 +143,7 @@ class Connection:
     async def _read(self) -> None:
         end = Closed(None)
         try:
-            while True:
+            while self._peer.sock.fileno() >= 0:
                 # A frame may be long in coming; once it has begun it is whole within seconds.
                 await trio.lowlevel.wait_readable(self._peer.sock)
                 opcode, payload = await read_frame(self._peer)

@@ -17,7 +17,7 @@ export PYTHON
 help:  ## list the targets
 	@echo 'exeunt: make TARGET'
 	@echo
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1	\2/p' $(MAKEFILE_LIST) | expand -t 13
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1	\2/p' $(MAKEFILE_LIST) | expand -t 15
 	@echo
 	@echo '  PORT=4000           where chat listens'
 	@echo '  ARGS="-k watcher"   what test, coverage, bench or chat is given besides'

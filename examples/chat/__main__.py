@@ -39,8 +39,10 @@ async def serve(host: str, port: int, secret: str) -> int:
     try:
         supervisor = await Supervisor.start_link(
             [
-                DynamicSupervisor.named("rooms").child(max_children=1000),
+                # First, because if it dies nobody hears of those who leave: then all of it begins
+                # anew, the rooms too, and the pages come back.
                 Watcher.named("watcher").child(),
+                DynamicSupervisor.named("rooms").child(max_children=1000),
                 Endpoint.named("endpoint").child(
                     {"/socket": socket},
                     host=host,
@@ -81,7 +83,7 @@ def main() -> int:
         return run(serve, arguments.host, arguments.port, arguments.secret or _new_secret())
     except KeyboardInterrupt:
         print("\nGood night.")
-        return 130
+        return 0
 
 
 def _new_secret() -> str:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from exeunt import (
     AlreadyStarted,
+    CallFailed,
     Crash,
     DynamicSupervisor,
     GenServer,
@@ -50,12 +51,13 @@ class RoomIsFull(Exception):
 class Room(GenServer):
     """One room."""
 
-    async def init(self, name: str, hub: PubSub) -> None:
+    async def init(self, name: str, hub: PubSub) -> TimeoutAfter:
         """Open the room, with nobody in it."""
         self.topic = f"room:{name}"
         self.hub = hub
         self.members: dict[int, Member] = {}
         self.history: deque[dict[str, Any]] = deque(maxlen=REMEMBERED)
+        return TimeoutAfter(EMPTY_FOR)
 
     @on_call
     async def enter(self, member: Member) -> dict[str, Any] | Refuse:
@@ -116,8 +118,10 @@ async def find_room(name: str, hub: PubSub) -> Pid:
 
 async def say_goodbye(pid: Pid, reason: Reason, room: str, id: int) -> None:
     """Run by the watcher when the channel of a member has ended, whatever the way."""
-    if whereis(f"room:{room}") is not None:
+    try:
         await Room.leave(f"room:{room}", id, how_it_ended(reason))
+    except CallFailed:
+        pass  # the room has closed, so nobody is left to be told
 
 
 def how_it_ended(reason: Reason) -> str:
@@ -129,6 +133,10 @@ def how_it_ended(reason: Reason) -> str:
             return "closed the tab"
         case Shutdown("peer_closed" | "read_timeout"):
             return "connection lost"
+        case Shutdown(("deserializing", _)):
+            return "sent too much at once"
+        case "killed":
+            return "killed"
         case Shutdown("slow_consumer"):
             return "connection lost: too slow"
         case Shutdown("disconnected"):

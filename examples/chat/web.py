@@ -66,7 +66,8 @@ class RoomChannel(Channel):
         match message:
             case Down(process=pid) if pid is self.room:
                 return Stop("the room has ended")
-        return None
+            case _:
+                return None
 
     async def handle_in(self, event: str, payload: Any) -> InResult:
         """Do what the page asks for."""

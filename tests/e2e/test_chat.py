@@ -387,7 +387,7 @@ def test_a_restarted_server_is_found_again(visit: Visit) -> None:
 @in_a_browser
 @pytest.mark.parametrize(
     ("number", "status", "said"),
-    [(signal.SIGINT, 130, "\nGood night.\n"), (signal.SIGTERM, 143, "")],
+    [(signal.SIGINT, 0, "\nGood night.\n"), (signal.SIGTERM, 143, "")],
     ids=["SIGINT", "SIGTERM"],
 )
 def test_a_signal_shuts_everything_down_in_order(

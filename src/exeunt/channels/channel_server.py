@@ -8,6 +8,7 @@ situation on the wire; the rules are those of Phoenix.Channel.Server.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -73,7 +74,7 @@ class _Gate:
 
     Phoenix: a broadcast that is made while `join` runs is lost to the client. Here it follows the
     reply, so that nothing is missing between what `join` has read somewhere (a history, a list of
-    who is here) and the first broadcast.
+    who is here) and the first broadcast; of more than `MISSED_BROADCASTS` the oldest are lost.
     """
 
     __slots__ = ("kept",)
@@ -100,7 +101,8 @@ class ChannelServer(GenServer):
     def spec(kind: type[Channel], session: Session, entry: Entry, message: Message) -> ChildSpec:
         """Return the child specification of a join: never restarted, since the client rejoins."""
         spec = ChannelServer.child(kind, session, entry, message)
-        return spec.replace(restart="temporary", shutdown=kind.shutdown)
+        name = f"{kind.__qualname__} {entry.topic!r}"
+        return spec.replace(id=name, restart="temporary", shutdown=kind.shutdown)
 
     async def init(
         self, kind: type[Channel], session: Session, entry: Entry, message: Message
@@ -115,6 +117,7 @@ class ChannelServer(GenServer):
         # Whether join has come to its end, so that the class may be told of the channel's end.
         self._has_answered = False
         entry.pid = self.pid
+        self._loop.process.label = f"{kind.__qualname__} {entry.topic!r}"
         self._monitor = monitor(session.pid)
         self.channel = kind()
         self.channel._server = self
@@ -171,6 +174,13 @@ class ChannelServer(GenServer):
         """Tell the class, unless its join did not come to an end."""
         if self._has_answered:
             await self.channel.terminate(reason)
+
+    def format_status(self, state: dict[str, Any]) -> Mapping[str, Any]:
+        """Show what the class has put into itself, and what it is joined to."""
+        channel = state.get("channel")
+        own = {} if channel is None else {**vars(channel)}
+        own.pop("_server", None)
+        return {**own, "topic": state.get("topic"), "is_joined": state.get("is_joined")}
 
     def __repr__(self) -> str:
         return f"{type(self.channel).__qualname__} {self.topic!r}"

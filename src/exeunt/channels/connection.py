@@ -68,9 +68,10 @@ class Mount:
     `auth_token`: take a token out of the header Sec-WebSocket-Protocol, as phoenix.js 1.8 sends
     its `authToken`, and give it to `connect`. `subprotocols`: those to agree on, best first.
 
-    `timeout`: seconds without a byte from the client, after which it is gone. `max_frame_size`:
-    bytes of one message. `close_within`: seconds that a client has to answer a close frame.
-    `max_queued`: bytes that may wait for a client that does not read.
+    `connect_within`: seconds that the socket's `connect` may take. `timeout`: seconds without a
+    byte from the client, after which it is gone. `max_frame_size`: bytes of one message.
+    `close_within`: seconds that a client has to answer a close frame. `max_queued`: bytes that may
+    wait for a client that does not read.
     """
 
     socket: Callable[[], Socket]
@@ -79,12 +80,13 @@ class Mount:
     check_origin: OriginCheck = "conn"
     close_within: float = 1.0
     max_queued: int = 4 * 1024 * 1024
+    connect_within: float = 10.0
     auth_token: bool = False
     subprotocols: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name, least in (("timeout", 0.0), ("max_frame_size", 0), ("max_queued", 0)):
-            if not getattr(self, name) > least:
+        for name in ("timeout", "max_frame_size", "max_queued", "connect_within"):
+            if not getattr(self, name) > 0:
                 raise ValueError(f"{name} of a mount is above 0, not {getattr(self, name)!r}")
         if not self.close_within >= 0:
             raise ValueError(f"close_within of a mount is 0 or more, not {self.close_within!r}")
@@ -174,7 +176,12 @@ class _Responder:
         if serializer is None:
             logger.warning("no protocol version %.200r for %s", request.query.get("vsn"), name)
             return Response(403)
-        decision: object = await socket.connect(dict(request.query), ConnectInfo(request, token))
+        decision: object = None
+        with trio.move_on_after(mount.connect_within) as patience:
+            decision = await socket.connect(dict(request.query), ConnectInfo(request, token))
+        if patience.cancelled_caught:
+            logger.error("%s.connect took longer than %s seconds", name, mount.connect_within)
+            return Response(503)
         if isinstance(decision, Refused):
             return Response(decision.status, decision.body)
         if not isinstance(decision, bool):

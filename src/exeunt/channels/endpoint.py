@@ -11,6 +11,7 @@ are shut down.
 
 from __future__ import annotations
 
+import logging
 import socket as stdlib_socket
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -33,6 +34,8 @@ from exeunt.otp.genserver import on_call
 from exeunt.otp.results import InitResult
 from exeunt.otp.supervision import ChildSpec
 from exeunt.otp.supervisor import Supervisor
+
+logger = logging.getLogger("exeunt.channels")
 
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\n"
@@ -68,10 +71,19 @@ class _Slot:
 
 async def _accept(listener: stdlib_socket.socket, connections: _Slot, site: Site) -> None:
     """Accept connections for ever, and have a process started for each: the body of a listener."""
+    is_troubled = False
+
+    def note(error: OSError) -> None:
+        nonlocal is_troubled
+        if not is_troubled:
+            logger.error("cannot accept connections: %s; they wait until that has ended", error)
+        is_troubled = True
+
     async with trio.open_nursery() as nursery:
         while True:
             try:
-                stream = await accept(listener)
+                stream = await accept(listener, on_trouble=note)
+                is_troubled = False
             except trio.ClosedResourceError:
                 # The endpoint stops: this process is told so in its turn.
                 await trio.sleep_forever()

@@ -148,9 +148,14 @@ class Session:
         """Take a frame of the client.
 
         Waits only while one topic has too many messages waiting. Raises `ProtocolError` if the
-        frame is none.
+        frame is none, and `PayloadError` if it has a ref that cannot be sent back.
         """
-        full = self._take(self.serializer.decode(data))
+        message = self.serializer.decode(data)
+        for ref in (message.ref, message.join_ref):
+            if isinstance(ref, (list, dict)):
+                # Whatever it is will be sent back: find out now whether it can be.
+                self.serializer.encode_heartbeat(ref)
+        full = self._take(message)
         if full is not None:
             full.room = trio.Event()
             await full.room.wait()

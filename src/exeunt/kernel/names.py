@@ -33,7 +33,7 @@ Name: TypeAlias = "str | Via"
 """A registered name, or a `Via`."""
 
 Destination: TypeAlias = "Pid | str | Via"
-"""What can be sent to, called, linked or monitored."""
+"""What can be sent to, called and monitored. To link, and to exit, it takes a pid."""
 
 
 class NameTable:

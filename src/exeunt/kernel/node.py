@@ -14,9 +14,10 @@ import random
 import signal
 import threading
 import traceback
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from itertools import count
+from types import FrameType
 from typing import Any, Final, TypeVar
 
 import trio
@@ -180,12 +181,13 @@ class Node:
         In a shield: whatever cancels the program around the node ends the block of `open_node`, and
         so begins the shutdown, but does not tear through it.
         """
-        with trio.CancelScope(shield=True):
+        with (
+            self._catching() if catch_signals else nullcontext(),
+            trio.CancelScope(shield=True),
+        ):
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 nursery.start_soon(self.timers.run)
-                if catch_signals:
-                    await nursery.start(self._listen)
                 task_status.started()
                 await self._closing.wait()
                 await self._shut_down()
@@ -200,16 +202,41 @@ class Node:
         """Whether the shutdown has begun."""
         return self._closing.is_set()
 
-    async def _listen(
-        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-    ) -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            task_status.started()
-            async for number in signals:
-                if number == signal.SIGINT:
-                    self.interrupt(KeyboardInterrupt())
-                else:
-                    self.interrupt(SystemExit(128 + number))
+    @contextmanager
+    def _catching(self) -> Generator[None]:
+        """Have SIGINT and SIGTERM shut the node down in order, and a second one at once.
+
+        If the program has not even taken notice of the one before, because some process keeps the
+        processor to itself, the next one is what it would be without a node: a KeyboardInterrupt
+        there.
+        """
+        token = trio.lowlevel.current_trio_token()
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        is_unseen = False
+
+        def take(number: int) -> None:
+            nonlocal is_unseen
+            is_unseen = False
+            is_sigint = number == signal.SIGINT
+            self.interrupt(KeyboardInterrupt() if is_sigint else SystemExit(128 + number))
+
+        def catch(number: int, frame: FrameType | None) -> None:
+            nonlocal is_unseen
+            interrupt = before[signal.SIGINT]
+            if is_unseen and callable(interrupt):
+                interrupt(signal.SIGINT, frame)
+                return
+            is_unseen = True
+            token.run_sync_soon(take, number)
+
+        for number in before:
+            signal.signal(number, catch)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                if signal.getsignal(number) is catch:
+                    signal.signal(number, handler)
 
     async def _shut_down(self) -> None:
         """End all processes: those started by the block first, the newest of them first.
@@ -257,15 +284,16 @@ class Node:
         self.main.reporting = "never"
         self.main.finish(None if self.main.status == "exiting" else outcome)
 
-    def raise_outcome(self, outcome: BaseException | None, signalled: Reason) -> None:
+    def raise_outcome(self, outcome: BaseException | None, was_signalled: bool) -> None:
         """Raise what the block of `open_node` has to raise."""
+        signalled = self.main.exit_reason
         if self._interruption is not None:
             raise self._interruption
         if isinstance(outcome, ProcessExit):
-            raise MainExited(outcome.reason if signalled is None else signalled) from None
+            raise MainExited(signalled if was_signalled else outcome.reason) from None
         if outcome is not None:
             raise outcome
-        if signalled is not None:
+        if was_signalled:
             raise MainExited(signalled)
 
 
@@ -325,7 +353,7 @@ async def open_node(
     node.processes[0] = main
     token = running_process.set(main)
     outcome: BaseException | None = None
-    signalled: Reason = None
+    was_signalled = False
     catch_signals = signals and threading.current_thread() is threading.main_thread()
     try:
         async with trio.open_nursery() as nursery:
@@ -339,7 +367,7 @@ async def open_node(
                 # Kept, and raised when the shutdown is over.
                 outcome = error
             if main.status == "exiting":
-                signalled = main.exit_reason
+                was_signalled = True
             else:
                 # From here on no signal ends it: it is about to see the others off.
                 main.traps = True
@@ -350,7 +378,7 @@ async def open_node(
     finally:
         node.end_main(outcome)
         running_process.reset(token)
-    node.raise_outcome(_unwrapped(outcome), signalled)
+    node.raise_outcome(_unwrapped(outcome), was_signalled)
 
 
 def _unwrapped(outcome: BaseException | None) -> BaseException | None:

@@ -16,7 +16,7 @@ import trio
 from trio.lowlevel import Task, current_task
 
 from exeunt.kernel.calls import Call
-from exeunt.kernel.errors import NotAProcess
+from exeunt.kernel.errors import CallFailed, NotAProcess, StartFailed
 from exeunt.kernel.events import CrashReport, Dropped, Exited
 from exeunt.kernel.exits import (
     KILLED,
@@ -199,6 +199,7 @@ class Process(Peer):
         reason = self.exit_reason if was_signalled else own
         report = self._crash_report(own, was_signalled)
         self.status = "dead"
+        self.exit_reason = reason
         node.forget(self)
         if self.at_exit is not None:
             for leave in tuple(self.at_exit.values()):
@@ -234,7 +235,7 @@ class Process(Peer):
         if self.reporting == "never":
             return None
         if was_signalled:
-            if crash is None:
+            if crash is None or self._tells_of_the_signal(crash.exception):
                 return None
         elif self.reporting == "errors" and (
             is_orderly(own) or (crash is None and self.describe is None)
@@ -258,6 +259,12 @@ class Process(Peer):
             details=details,
             while_exiting=self.exit_reason if was_signalled else None,
         )
+
+    def _tells_of_the_signal(self, error: BaseException) -> bool:
+        """Whether an error says but what the signal said: a linked process that was called died."""
+        if not isinstance(error, (CallFailed, StartFailed)):
+            return False
+        return error.reason is self.exit_reason or error.reason == self.exit_reason
 
     def ancestors(self) -> tuple[Pid, ...]:
         """Return who started this process, who started that, and so on, as far as they live."""

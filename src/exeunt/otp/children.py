@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol, TypeAlias, TypeVarTuple, Unpack
 import trio
 
 from exeunt.kernel.calls import Call, wait_as
-from exeunt.kernel.errors import CallFailed, StartFailed, StartIgnored
+from exeunt.kernel.errors import AlreadyStarted, CallFailed, StartFailed, StartIgnored
 from exeunt.kernel.exits import (
     KILL,
     NOPROC,
@@ -148,13 +148,14 @@ async def _start_function(function: Callable[..., Awaitable[object]], args: tupl
 async def start_child(spec: ChildSpec) -> Pid | None:
     """Start a child of the current process; None if it asked not to be started.
 
-    Raises `StartFailed` with the reason, whatever went wrong.
+    Raises `AlreadyStarted` if somebody has its name, and `StartFailed` with the reason, whatever
+    else went wrong.
     """
     try:
         pid: object = await spec.start()
     except StartIgnored:
         return None
-    except StartFailed:
+    except (StartFailed, AlreadyStarted):
         raise
     except ProcessExit as error:
         if current_process().status != "running":
@@ -208,6 +209,11 @@ async def finish_child(
     return reason
 
 
+def why(error: StartFailed | AlreadyStarted) -> Reason:
+    """Return the reason of a start that has failed, as reports and results show it."""
+    return error.reason if isinstance(error, StartFailed) else Crash(error)
+
+
 def forget_children(supervisor: Process, pids: Collection[Pid]) -> None:
     """Take away the links to children that were shut down, and their `Exit` messages."""
     for pid in pids:
@@ -239,4 +245,5 @@ __all__ = [
     "shut_down_child",
     "start_child",
     "take_exits",
+    "why",
 ]

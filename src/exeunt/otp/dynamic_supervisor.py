@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import trio
 
-from exeunt.kernel.errors import StartError, StartFailed
+from exeunt.kernel.errors import AlreadyStarted, StartError, StartFailed
 from exeunt.kernel.exits import SHUTDOWN, Exit, Reason
 from exeunt.kernel.ids import Pid, Ref
 from exeunt.kernel.primitives import (
@@ -36,6 +36,7 @@ from exeunt.otp.children import (
     shut_down_child,
     start_child,
     take_exits,
+    why,
 )
 from exeunt.otp.genserver import GenServer, on_call
 from exeunt.otp.reports import report, report_progress
@@ -125,7 +126,7 @@ class DynamicSupervisor(GenServer):
             return Refuse(MaxChildren(limit))
         try:
             pid = await start_child(spec)
-        except StartFailed as error:
+        except (StartFailed, AlreadyStarted) as error:
             return Refuse(error)
         if pid is not None:
             self._set_running(spec, pid)
@@ -238,8 +239,8 @@ class DynamicSupervisor(GenServer):
     async def _start_again(self, spec: ChildSpec, ended: Pid) -> None:
         try:
             pid = await start_child(spec)
-        except StartFailed as error:
-            report(self._process, "start_error", spec.id, None, error.reason)
+        except (StartFailed, AlreadyStarted) as error:
+            report(self._process, "start_error", spec.id, None, why(error))
             self._restarting[ended] = spec
             send(self_pid(), _TryAgain(ended))
             return

@@ -394,7 +394,6 @@ async def start_server(
     except NameTaken as taken:
         await trio.lowlevel.checkpoint()
         raise AlreadyStarted(name, taken.pid) from None
-    process.shutdown = kind._shutdown
     loop.process = process
     if name is not None and not isinstance(name, str):
         is_registered = False

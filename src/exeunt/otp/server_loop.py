@@ -148,6 +148,8 @@ class ServerLoop:
                     "None, Continue(…), TimeoutAfter(…), Ignore() or Stop(reason)",
                 )
             then = result
+        # Until here the node waits for it no longer than for anybody, should it hang.
+        process.shutdown = type(self.server)._shutdown
         starting.reply(None)
         # The arguments may be large and are not needed any more.
         del starting, args, kwargs, result

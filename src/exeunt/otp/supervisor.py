@@ -45,6 +45,7 @@ from exeunt.otp.children import (
     ChildState,
     shut_down_child,
     start_child,
+    why,
 )
 from exeunt.otp.genserver import GenServer, on_call
 from exeunt.otp.reports import report, report_progress
@@ -165,7 +166,7 @@ class Supervisor(GenServer):
         child = _Child(spec, None)
         try:
             pid = await start_child(spec)
-        except StartFailed as error:
+        except (StartFailed, AlreadyStarted) as error:
             return Refuse(error)
         if pid is not None or spec.restart != "temporary":
             self._children[spec.id] = child
@@ -200,7 +201,7 @@ class Supervisor(GenServer):
         child = self._children[id]
         try:
             pid = await start_child(child.spec)
-        except StartFailed as error:
+        except (StartFailed, AlreadyStarted) as error:
             return Refuse(error)
         if pid is not None:
             self._set_running(child, pid)
@@ -338,9 +339,9 @@ class Supervisor(GenServer):
         for child in children:
             try:
                 pid = await start_child(child.spec)
-            except StartFailed as error:
-                report(self._process, "start_error", child.spec.id, None, error.reason)
-                return child, error.reason
+            except (StartFailed, AlreadyStarted) as error:
+                report(self._process, "start_error", child.spec.id, None, why(error))
+                return child, why(error)
             if pid is not None:
                 self._set_running(child, pid)
             elif child.spec.restart == "temporary":

@@ -17,9 +17,11 @@ process that is to be watched lives on unwatched.
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Concatenate, ParamSpec, TypeAlias
 
 from exeunt.kernel.events import Event, logged, shown
@@ -112,18 +114,19 @@ class Watcher(GenServer):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> None:
-        """Have `await leave(pid, reason, *args)` run when the process `pid` has ended.
+        """Have `await leave(pid, reason, *args, **kwargs)` run when the process `pid` has ended.
 
         When this returns, the process is watched. If it is dead already, `leave` runs at once with
         the reason `"noproc"`. To watch a process again replaces its function.
         """
-        if kwargs:
-            raise TypeError("the arguments for leave are given by position")
         if not isinstance(pid, Pid):
             raise TypeError(f"watch takes the pid of a process, not {pid!r}")
         if not callable(leave):
             raise TypeError(f"watch takes an async function to run at the end, not {leave!r}")
-        await Watcher._watch(server, pid, leave, args)
+        # Now, and not when somebody has left and nobody is there to be told of the mistake.
+        inspect.signature(leave).bind(pid, "normal", *args, **kwargs)
+        function: Leave = partial(leave, **kwargs) if kwargs else leave
+        await Watcher._watch(server, pid, function, args)
 
     async def handle_info(self, message: Any) -> CastResult:
         """Run the function of a process that has ended, and log those that fail."""
@@ -157,8 +160,12 @@ class Watcher(GenServer):
             # The exit of the parent ends a server without coming to handle_info.
             self._has_left(parent, reason)
         while self._running:
-            down = await receive(Down, lambda message: message.ref in self._running)
-            self._has_run(down.ref, down.reason)
+            # Some may leave only now.
+            end: Any = await receive(object, _is_end)
+            if isinstance(end, Exit):
+                self._has_left(end.pid, end.reason)
+            elif end.ref in self._running:
+                self._has_run(end.ref, end.reason)
 
     def _has_left(self, pid: Pid, reason: Reason) -> None:
         # OTP: an exit signal that somebody sends by hand cannot be told from his end. Here it can:
@@ -167,7 +174,8 @@ class Watcher(GenServer):
         if entry is None:
             return
         leave, args = entry
-        name = getattr(leave, "__qualname__", repr(leave))
+        named = leave.func if isinstance(leave, partial) else leave
+        name = getattr(named, "__qualname__", repr(named))
         task = spawn_process(leave, (pid, reason, *args), label=f"leave of {pid}: {name}").pid
         self._running[monitor(task)] = (pid, reason, name)
 
@@ -177,6 +185,10 @@ class Watcher(GenServer):
         if not is_orderly(reason) and reason != NOPROC:
             node = self._loop.process.node
             node.events.emit(LeaveFailed(self.pid, pid, watched_reason, name, reason))
+
+
+def _is_end(message: object) -> bool:
+    return isinstance(message, (Exit, Down))
 
 
 __all__ = ["Leave", "LeaveFailed", "Watcher"]

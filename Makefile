@@ -12,7 +12,7 @@ TYPED_CODE := $(foreach place,src examples benchmarks tests/types tests/architec
 
 export PYTHON
 .DEFAULT_GOAL := help
-.PHONY: help venv chat test coverage lint format types docs bench screenshots clean
+.PHONY: help venv chat test versions coverage lint format types docs bench screenshots clean
 
 help:  ## list the targets
 	@echo 'exeunt: make TARGET'
@@ -34,6 +34,9 @@ chat:  ## run the chat on http://127.0.0.1:4000 (PORT=4000)
 
 test:  ## run every test, end-to-end ones included (ARGS="...")
 	@scripts/test.sh $(ARGS)
+
+versions:  ## run the tests on every supported Python that is here
+	@scripts/versions.sh $(ARGS)
 
 coverage:  ## run the tests and show which lines of src they miss
 	@scripts/test.sh --coverage $(ARGS)
@@ -69,6 +72,6 @@ screenshots:  ## take the pictures of the chat in docs/images
 	@scripts/parts.sh && scripts/venv.sh dev && .venv/bin/python -m scripts.screenshot
 
 clean:  ## remove everything that the other targets made
-	@rm -rf .venv .venv.lock .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* \
+	@rm -rf .venv .venv-3.* .venv.lock .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* \
 	    htmlcov build dist docs/_build tests/e2e/node_modules
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -49,6 +49,7 @@ from exeunt.channels import (
     PubSub,
     Socket,
 )
+from exeunt.channels.connection import run_connection
 
 from .client import Client, open_files
 
@@ -151,8 +152,8 @@ class World:
 
     def served(self) -> list[str]:
         """Return the processes of connections and channels."""
-        kinds = ("run_connection", "ChannelServer")
-        return [repr(one) for one in self.node.processes.values() if one.label in kinds]
+        kinds = (run_connection.__qualname__, f"{Witness.__qualname__} ")
+        return [repr(one) for one in self.node.processes.values() if one.label.startswith(kinds)]
 
     async def find_port(self) -> int:
         """Return the port of the endpoint: another one, where its listener was restarted."""

@@ -66,7 +66,7 @@ docs:  ## build the documentation in docs/_build/html
 	@echo 'docs/_build/html/index.html is built'
 
 bench:  ## run the benchmarks (ARGS=--json for one object a line)
-	@scripts/venv.sh run && exec .venv/bin/python -m benchmarks $(ARGS)
+	@scripts/venv.sh dev && exec .venv/bin/python -m benchmarks $(ARGS)
 
 screenshots:  ## take the pictures of the chat in docs/images
 	@scripts/parts.sh && scripts/venv.sh dev && .venv/bin/python -m scripts.screenshot

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import gc
-import importlib
-import importlib.util
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import trio
 
@@ -23,7 +20,20 @@ from benchmarks.harness import (
     settled,
 )
 from benchmarks.raw import RawMailbox, in_scope, park
-from exeunt import GenServer, Pid, Supervisor, exit, open_node, receive, self_pid, send, spawn, stop
+from exeunt import (
+    Entry,
+    GenServer,
+    Pid,
+    Registry,
+    Supervisor,
+    exit,
+    open_node,
+    receive,
+    self_pid,
+    send,
+    spawn,
+    stop,
+)
 
 WIDTH = 100
 
@@ -172,20 +182,20 @@ async def raw_dispatch(times: int) -> float:
 
 async def exeunt_dispatch(times: int) -> float:
     """A thousand processes under one key of a registry, each waiting for a message."""
-    registries: Any = importlib.import_module("exeunt.otp.registry")
     async with open_node():
-        registry = registries.Registry(keys="duplicate")
+        registry = Registry[str, None].named("members")
+        await registry.start_link(keys="duplicate")
         waiting = Countdown(0, lambda: None)
 
         async def member() -> None:
-            registry.register("topic")
+            registry.register("topic", None)
             while True:
                 await receive()
                 waiting.count()
 
-        def tell_all(entries: Iterable[tuple[Pid, object]]) -> None:
-            for pid, _ in entries:
-                send(pid, "news")
+        def tell_all(entries: Sequence[Entry[str, None]]) -> None:
+            for entry in entries:
+                send(entry.pid, "news")
 
         for _ in range(1000):
             spawn(member)
@@ -203,9 +213,6 @@ async def exeunt_dispatch(times: int) -> float:
 def dispatch(settings: Settings) -> Iterator[Line]:
     """Measure a message to all who are registered under a key."""
     name = "registry dispatch to 1,000"
-    if importlib.util.find_spec("exeunt.otp.registry") is None:
-        yield Line(name, None, "/s", note="there is no exeunt.otp.registry")
-        return
     contenders: dict[str, Work] = {
         "exeunt": on_trio(exeunt_dispatch),
         "raw": on_trio(raw_dispatch),

@@ -237,6 +237,29 @@ async def test_a_socket_that_errs_is_500_and_logged(
         assert record.exc_info is not None
 
 
+async def test_a_socket_that_takes_too_long_is_503_and_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Slow(Socket):
+        async def connect(self, params: Params, info: ConnectInfo) -> bool:
+            if params.get("slow"):
+                await trio.sleep_forever()
+            return True
+
+    async with open_node(signals=False):
+        trap_exit()
+        mount = Mount(Slow, connect_within=0.1, close_within=0.1)
+        endpoint = await Endpoint.start_link({"/socket": mount}, port=0)
+        port = int((await Endpoint.url(endpoint)).rpartition(":")[2])
+        with pytest.raises(Refusal) as refused:
+            await Client.connect(port, slow="yes")
+        assert refused.value.status == 503
+        assert "Slow.connect took longer than 0.1 seconds" in caplog.text
+        async with await Client.connect(port) as client:
+            assert await client.sync() == []
+        await stop(endpoint, "shutdown")
+
+
 @pytest.mark.parametrize("given", [7, b"user", ["user"], True])
 async def test_an_id_that_is_no_string_is_403_and_warned_of(
     given: object, caplog: pytest.LogCaptureFixture

@@ -35,6 +35,7 @@ from exeunt.channels import (
     SocketRef,
     reply,
 )
+from exeunt.channels.channel_server import MISSED_BROADCASTS
 from exeunt.channels.session import HELD_MESSAGES, JoinDecided
 from tests.faults.world import until
 
@@ -700,6 +701,66 @@ async def test_what_is_held_is_bounded() -> None:
         await bench.take()
         answers = await bench.take(HELD_MESSAGES * 3)
         assert [one[1] for one in answers] == list(range(HELD_MESSAGES * 3))
+
+
+async def test_what_is_broadcast_during_a_join_follows_its_answer_in_order() -> None:
+    Echo.gates["a"] = trio.Event()
+    async with open_bench(Rooms()) as bench:
+        await bench.say("1", "1", ROOM, "phx_join", {"wait": "a"})
+        await bench.quiet()
+        for number in range(5):
+            bench.hub.broadcast(ROOM, "news", {"n": number})
+        bench.hub.broadcast("room:b", "news", {})
+        await bench.quiet()
+        Echo.gates["a"].set()
+        joined, *news = await bench.take(6)
+        assert joined[3] == "phx_reply"
+        assert news == [[None, None, ROOM, "news", {"n": number}] for number in range(5)]
+        bench.hub.broadcast(ROOM, "news", {"n": 5})
+        assert await bench.take() == [[None, None, ROOM, "news", {"n": 5}]]
+        assert len(bench.hub.subscribers(ROOM)) == 1
+
+
+async def test_of_too_much_that_is_broadcast_during_a_join_the_latest_is_kept() -> None:
+    Echo.gates["a"] = trio.Event()
+    async with open_bench(Rooms()) as bench:
+        await bench.say("1", "1", ROOM, "phx_join", {"wait": "a"})
+        await bench.quiet()
+        for number in range(MISSED_BROADCASTS + 7):
+            bench.hub.broadcast(ROOM, "news", {"n": number})
+        Echo.gates["a"].set()
+        joined, *news = await bench.take(MISSED_BROADCASTS + 1)
+        assert joined[3] == "phx_reply"
+        assert [one[4]["n"] for one in news] == list(range(7, MISSED_BROADCASTS + 7))
+        await bench.quiet()
+
+
+@pytest.mark.parametrize("how", ["refuse", "crash", "kill"])
+async def test_what_is_broadcast_during_a_join_that_fails_is_for_nobody(how: str) -> None:
+    Echo.gates["a"] = trio.Event()
+
+    class Failing(Echo):
+        async def join(self, topic: str, params: Any) -> JoinResult:
+            await super().join(topic, params)
+            if how == "crash":
+                raise RuntimeError("on purpose")
+            return Error({"reason": "no"})
+
+    class Sockets(Socket):
+        channels = {"*": Failing}
+
+    async with open_bench(Sockets()) as bench:
+        await bench.say("1", "1", ROOM, "phx_join", {"wait": "a"})
+        await bench.quiet()
+        bench.hub.broadcast(ROOM, "news", {"n": 1})
+        if how == "kill":
+            exit_signal(bench.pid_of(ROOM), "kill")
+        Echo.gates["a"].set()
+        [answer] = await bench.take()
+        assert answer[4]["status"] == "error"
+        bench.hub.broadcast(ROOM, "news", {"n": 2})
+        await bench.quiet()
+        assert bench.hub.topics() == []
 
 
 # -- the end of channels

@@ -37,6 +37,22 @@ async def test_every_client_is_told_1012_and_leaves_draining(
     assert complaints(caplog.records) == []
 
 
+async def test_an_endpoint_that_is_drained_goes_on_listening() -> None:
+    async with open_world() as world, await world.connect("reader") as reader:
+        before = await world.snapshot()
+        clients = [await world.join(f"user{number}") for number in range(10)]
+        await Endpoint.drain(world.endpoint)
+        for client in clients:
+            assert await client.receive_until_end() == [Closed(1012)]
+            client.close()
+        await until(lambda: len(world.left) == 10, "all to leave")
+        assert {one.reason for one in world.left} == {Shutdown("draining")}
+        await world.settle(before)
+        # Who has joined nothing stays, as with Phoenix.
+        assert await reader.sync() == []
+        await world.check_untouched()
+
+
 async def test_clients_that_do_not_answer_hold_the_stop_for_close_within_only() -> None:
     async with open_world(Options(close_within=0.1)) as world:
         silent = [await world.join(f"user{number}") for number in range(40)]

@@ -65,6 +65,7 @@ async def test_one_who_does_not_read_is_cut_off_and_the_room_is_served() -> None
         assert len(world.left) == 1
 
 
+@pytest.mark.slow
 async def test_each_mount_has_the_bound_that_it_was_given() -> None:
     """A mount with a small bound beside one with a large bound keeps its own."""
     async with open_node(signals=False) as node:
@@ -80,13 +81,20 @@ async def test_each_mount_has_the_bound_that_it_was_given() -> None:
             hub=world.hub,
         )
         world.port = await world.find_port()
-        async with await world.join("ada", buffer=4096):
+        async with (
+            await world.join("ada", buffer=4096),
+            await world.join("eve", path="/other/websocket", buffer=4096) as patient,
+        ):
             # Far more than the kernel takes for a connection, and less than the large bound.
-            for _ in range(3000):
-                world.hub.broadcast(ROOM, "news", {"text": BIG})
-            with trio.move_on_after(1):
-                await world.until_left("ada")
+            for number in range(3000):
+                world.hub.broadcast(ROOM, "news", {"n": number, "text": BIG})
+            await world.until_left("ada")
             assert world.reasons_of("ada") == [Shutdown("slow_consumer")]
+            for number in range(3000):
+                message = await patient.receive()
+                assert isinstance(message, list)
+                assert message[4]["n"] == number
+            assert world.reasons_of("eve") == []
         await stop(world.endpoint, "shutdown")
 
 

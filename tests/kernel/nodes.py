@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import wraps
 from typing import Any, TypeVar
 
 import pytest
@@ -46,6 +47,24 @@ def use_virtual_clock(items: list[pytest.Item]) -> None:
         names = getattr(item, "fixturenames", ())
         if "autojump_clock" in names and item.get_closest_marker("trio") is not None:
             item.add_marker(pytest.mark.trio(run=run_on_virtual_clock), append=False)
+            assert isinstance(item, pytest.Function)
+            item.obj = not_cancelled(item.obj)
+
+
+def not_cancelled(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """Have a test fail out of which a cancellation comes, which pytest-trio takes for a success.
+
+    It is none of the test's own, so something around it was torn down.
+    """
+
+    @wraps(test)
+    async def guarded(*args: Any, **kwargs: Any) -> None:
+        try:
+            await test(*args, **kwargs)
+        except trio.Cancelled as error:
+            raise AssertionError(f"the test was torn down: {error!r}") from error
+
+    return guarded
 
 
 # -- the log --------------------------------------------------------------------------------------

@@ -46,6 +46,7 @@ from typing import (
     cast,
     overload,
 )
+from weakref import ReferenceType
 
 import trio
 
@@ -105,9 +106,10 @@ class HasInit(Protocol[P]):
 class GenServer:
     """The base of all servers: override what you need. State goes into attributes of `self`."""
 
-    __slots__ = ("__dict__", "__weakref__", "_loop")
+    __slots__ = ("__dict__", "__weakref__", "_loop_ref")
 
-    _loop: ServerLoop
+    # Weak, since the loop holds the server: so both go with the process, and not some time later.
+    _loop_ref: ReferenceType[ServerLoop]
 
     # The methods that can be asked for from outside, by name, as plain functions.
     _requests: ClassVar[Mapping[str, Callable[..., Any]]] = {}
@@ -205,6 +207,13 @@ class GenServer:
         return state
 
     # -- for callbacks --------------------------------------------------------------------------
+
+    @property
+    def _loop(self) -> ServerLoop:
+        loop = self._loop_ref()
+        if loop is None:
+            raise RuntimeError("the process of this server has ended")
+        return loop
 
     @property
     def pid(self) -> Pid:

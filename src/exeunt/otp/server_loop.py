@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import trio
 
@@ -100,6 +101,7 @@ class ServerLoop:
     """The running side of one server."""
 
     __slots__ = (
+        "__weakref__",
         "is_suspended",
         "last_message",
         "parent",
@@ -119,7 +121,7 @@ class ServerLoop:
         self.last_message: object = NOTHING
         # What its events are told to, if anything. It is put here by an `Inspect` only.
         self.tracer: Tracer | None = None
-        server._loop = self
+        server._loop_ref = ref(self)
 
     def __repr__(self) -> str:
         name = f" {self.process.name!r}" if self.process.name else ""

@@ -24,7 +24,7 @@ from __future__ import annotations
 import base64
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import trio
@@ -124,6 +124,9 @@ class _CheckIdle:
     """The message of a connection to itself: see whether the client has been silent."""
 
 
+_NO_REQUEST = Request(method="GET", target="/", path="/", raw_query="", query={}, headers=())
+
+
 async def run_connection(stream: ByteStream, site: Site) -> None:
     """Serve one client to its end: the body of the connection's process."""
     try:
@@ -131,7 +134,12 @@ async def run_connection(stream: ByteStream, site: Site) -> None:
             stream, _Responder(site).respond, limits=site.limits, on_error=_log_failed_request
         )
         if upgrade is not None:
-            await _serve_websocket(stream, upgrade, site)
+            accepted = upgrade.context
+            assert isinstance(accepted, _Accepted)
+            # The head of the request is some kilobytes that an idle client need not cost.
+            handshake = replace(upgrade, request=_NO_REQUEST, context=None)
+            del upgrade
+            await _serve_websocket(stream, handshake, accepted, site)
     finally:
         stream.abort()
 
@@ -218,9 +226,9 @@ def _subprotocols(mount: Mount, request: Request) -> tuple[str | None, str | Non
     return token, next((one for one in allowed if one in offered), "")
 
 
-async def _serve_websocket(stream: ByteStream, upgrade: Upgrade, site: Site) -> None:
-    accepted = upgrade.context
-    assert isinstance(accepted, _Accepted)
+async def _serve_websocket(
+    stream: ByteStream, upgrade: Upgrade, accepted: _Accepted, site: Site
+) -> None:
     mount = accepted.mount
     stream.max_queued = mount.max_queued
     # Only a kill, and its supervisor, end a connection from here on.

@@ -117,7 +117,7 @@ class Play:
         self.pids.append(start(self.live, kind))
 
 
-@hypothesis.settings(max_examples=60, deadline=None)
+@hypothesis.settings(max_examples=120, deadline=None)
 @given(kinds=st.lists(KINDS, min_size=1, max_size=6), way=WAYS)
 def test_the_node_closes_whatever_its_processes_do(kinds: list[Kind], way: str) -> None:
     play = Play()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import assert_type
 
+import trio
+
 from exeunt import (
     ChildCount,
     ChildInfo,
@@ -18,6 +20,22 @@ from exeunt import (
 
 
 async def idle() -> None: ...
+
+
+async def serve(port: int, *, task_status: trio.TaskStatus[int]) -> None: ...
+
+
+# -- children that are plain functions, also such as say when they have started
+
+
+def children() -> None:
+    assert_type(child(idle), ChildSpec)
+    assert_type(child(serve, 4000, id="server"), ChildSpec)
+
+
+def wrong_children() -> None:
+    child(serve, "4000")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    child(idle, 4000)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 # -- supervisors

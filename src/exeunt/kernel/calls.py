@@ -9,7 +9,7 @@ that is cancelled withdraws its request.
 
 OTP: `gen_server:call` has a time-out of five seconds unless told otherwise, and leaves the request
 of a caller that gives up in the queue. Here a call waits for as long as its caller's scopes allow,
-and such a request is taken back.
+and such a request is taken back (the replay of recorded traces knows this as "withdrawn requests").
 """
 
 from __future__ import annotations

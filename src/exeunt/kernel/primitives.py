@@ -365,6 +365,9 @@ def exit(to: Pid, reason: Reason) -> None:
     but oneself; a process that traps exits gets any other as an `Exit` message. One to the dead is
     lost. If the signal ends this very process, this function does not return: it raises
     `ProcessExit`. To end oneself in any case: `raise ProcessExit(reason)`.
+
+    OTP: a process that a signal ends runs no more of its code. Here it is cancelled, as by a scope
+    of trio: its `finally` blocks run before anybody hears of its end.
     """
     sender = current_process()
     signals.signal(_entry(to), sender.pid, reason)

@@ -420,7 +420,8 @@ async def start_server(
     try:
         await wait_as(parent if parent.task is trio.lowlevel.current_task() else None, starting)
     except CallFailed as failed:
-        # OTP: as since 26, a starter that traps exits gets the error and not the Exit as well.
+        # OTP: before version 26 a starter that traps exits gets the Exit besides the error. Here it
+        # gets the error alone, as since 26.
         parent.mailbox.remove_if(lambda one: isinstance(one, Exit) and one.pid is process.pid)
         if loop.was_ignored:
             raise StartIgnored(label) from None

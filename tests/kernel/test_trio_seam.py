@@ -1,0 +1,33 @@
+"""The seam to trio's private names: what is used is there, and a trio without it is told so."""
+
+from __future__ import annotations
+
+import pytest
+
+import exeunt
+from exeunt.kernel import trio_seam
+
+from .nodes import node
+
+pytestmark = pytest.mark.usefixtures("autojump_clock")
+
+
+def test_this_trio_has_what_is_needed() -> None:
+    assert trio_seam.CAN_REPEAT
+
+
+async def test_a_node_without_a_seed_runs_on_any_trio(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trio_seam, "CAN_REPEAT", False)
+    async with node():
+        assert exeunt.processes() == [exeunt.self_pid()]
+
+
+async def test_a_seed_on_a_trio_that_cannot_repeat_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(trio_seam, "CAN_REPEAT", False)
+    with pytest.raises(RuntimeError, match="cannot order its tasks by a seed"):
+        async with exeunt.open_node(seed=1, signals=False):
+            raise AssertionError("opened")
+    with pytest.raises(exeunt.NotAProcess):
+        exeunt.self_pid()

@@ -1,6 +1,8 @@
 """Presence: who is on a topic, kept up to date on every client that listens.
 
-    await Supervisor.start_link([Presence.named("presence").child(hub), Endpoint.child(sockets, hub=hub)])
+    await Supervisor.start_link(
+        [Presence.named("presence").child(hub), Endpoint.child(sockets, hub=hub)]
+    )
 
     class RoomChannel(Channel):
         async def join(self, topic: str, params: Any) -> JoinResult:

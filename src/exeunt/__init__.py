@@ -2,7 +2,8 @@
 
 Processes with links, monitors and exit signals; servers and supervisors with OTP's semantics; and,
 in `exeunt.channels`, a channel server on top of them in which every way that a client can leave is
-an exit signal. This module holds the everyday names of the first two.
+an exit signal. This module holds the everyday names of the first two; what it takes to write a
+state machine is in `exeunt.otp.transitions`, the rest of OTP's `sys` in `exeunt.otp.introspection`.
 """
 
 from exeunt.kernel.calls import Call, Request

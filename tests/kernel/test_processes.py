@@ -797,3 +797,23 @@ async def test_processes_of_two_nodes_can_be_linked_and_monitored() -> None:
             await actor.do(lambda: link(inner))
             ref = await actor.do(lambda: monitor(inner))
         assert actor.messages == [Exit(inner, "shutdown"), Down(ref, inner, "shutdown")]
+
+
+async def test_to_link_again_with_a_process_that_is_exiting_does_nothing() -> None:
+    async with node():
+
+        async def slow() -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(1)
+
+        trap_exit()
+        pid = spawn_link(slow)
+        await settle()
+        exeunt.exit(pid, "why")
+        link(pid)
+        assert await receive() == Exit(pid, "why")
+        with pytest.raises(trio.WouldBlock):
+            receive_nowait()

@@ -22,12 +22,12 @@ async def test_a_node_without_a_seed_runs_on_any_trio(monkeypatch: pytest.Monkey
         assert exeunt.processes() == [exeunt.self_pid()]
 
 
-async def test_a_seed_on_a_trio_that_cannot_repeat_is_refused(
+def test_a_run_with_a_seed_is_refused_on_a_trio_that_cannot_repeat_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    async def main() -> None:
+        raise AssertionError("it ran")
+
     monkeypatch.setattr(trio_seam, "CAN_REPEAT", False)
     with pytest.raises(RuntimeError, match="cannot order its tasks by a seed"):
-        async with exeunt.open_node(seed=1, signals=False):
-            raise AssertionError("opened")
-    with pytest.raises(exeunt.NotAProcess):
-        exeunt.self_pid()
+        exeunt.run(main, seed=1)

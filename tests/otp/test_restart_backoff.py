@@ -266,7 +266,7 @@ async def test_one_for_all_shuts_the_others_down_and_starts_all_when_the_delay_i
         supervisor = await Supervisor.start_link(specs, strategy="one_for_all", **MANY)
         ended = await children[1].end()
         assert not any(child.is_up() for child in children)
-        assert await states(supervisor) == {"a": None, "b": "restarting", "c": None}
+        assert await states(supervisor) == dict.fromkeys("abc", "restarting")
         await trio.sleep(0.9)
         assert not any(child.is_up() for child in children)
         await trio.sleep(0.2)
@@ -311,17 +311,52 @@ async def test_the_restart_of_an_earlier_one_takes_one_that_waits_along() -> Non
         forgive(stage)
 
 
-async def test_a_sibling_that_was_started_by_hand_meanwhile_is_started_anew() -> None:
+async def test_a_sibling_that_waits_is_restarting_too() -> None:
     children = [Child("a"), Child("b")]
     specs = [child.spec(STEADY if child.id == "a" else None) for child in children]
     async with node() as stage:
         supervisor = await Supervisor.start_link(specs, strategy="one_for_all", **MANY)
         await children[0].end()
-        assert await Supervisor.restart_child(supervisor, "b") is children[1].pid
-        by_hand = children[1].pid
+        for asking in (Supervisor.restart_child, Supervisor.delete_child):
+            with pytest.raises(ChildError) as refused:
+                await asking(supervisor, "b")
+            assert refused.value.condition == "restarting"
         await trio.sleep(2)
         assert all(child.is_up() for child in children)
-        assert not is_alive(by_hand)
+        forgive(stage)
+
+
+async def test_a_sibling_waits_no_longer_when_the_one_it_waits_for_is_terminated() -> None:
+    children = [Child("a"), Child("b")]
+    specs = [child.spec(STEADY if child.id == "a" else None) for child in children]
+    async with node() as stage:
+        supervisor = await Supervisor.start_link(specs, strategy="one_for_all", **MANY)
+        await children[0].end()
+        await Supervisor.terminate_child(supervisor, "a")
+        assert [child.is_up() for child in children] == [False, True]
+        await trio.sleep(2)
+        assert [child.is_up() for child in children] == [False, True]
+        forgive(stage)
+
+
+async def test_a_significant_sibling_that_waits_keeps_its_supervisor() -> None:
+    a, b, c = Child("a"), Child("b"), Child("c")
+    async with node() as stage:
+        supervisor = await Supervisor.start_link(
+            [
+                a.spec().replace(backoff=None, restart="transient", significant=True),
+                b.spec(STEADY),
+                c.spec().replace(backoff=None, restart="transient", significant=True),
+            ],
+            strategy="rest_for_one",
+            auto_shutdown="all_significant",
+            **MANY,
+        )
+        await b.end()
+        await a.end("shutdown")
+        assert is_alive(supervisor)
+        await trio.sleep(2)
+        assert [child.is_up() for child in (a, b, c)] == [False, True, True]
         forgive(stage)
 
 

@@ -12,6 +12,7 @@ import trio
 import exeunt
 from exeunt import (
     AlreadyStarted,
+    BadChildSpec,
     ChildCount,
     ChildError,
     ChildInfo,
@@ -1113,3 +1114,23 @@ async def test_spawned_processes_of_a_child_are_not_children() -> None:
         supervisor = await Supervisor.start_link([child(parent)])
         await settle()
         assert (await Supervisor.count_children(supervisor)).active == 1
+
+
+@pytest.mark.parametrize("ask", ["terminate_child", "restart_child", "delete_child"])
+async def test_an_id_that_cannot_be_looked_up_is_not_found(ask: str) -> None:
+    async with node():
+        supervisor = await Supervisor.start_link([])
+        with pytest.raises(ChildError) as refused:
+            await getattr(Supervisor, ask)(supervisor, ["no", "id"])
+        assert refused.value.condition == "not_found"
+        assert is_alive(supervisor)
+
+
+async def test_a_child_with_an_id_that_cannot_be_looked_up_is_refused() -> None:
+    async with node():
+        supervisor = await Supervisor.start_link([])
+        with pytest.raises(BadChildSpec, match="hashable"):
+            await Supervisor.start_child(
+                supervisor, ChildSpec(id=["no", "id"], start=trio.sleep_forever)
+            )
+        assert is_alive(supervisor)

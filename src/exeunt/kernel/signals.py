@@ -101,7 +101,7 @@ class Peer:
 
 def link(one: Peer, other: Peer | None, pid: Pid) -> None:
     """Link two peers; `other` is None when the process `pid` is dead."""
-    if one is other:
+    if one is other or (other is not None and one.links is not None and other in one.links):
         return
     if other is None or other.status != "running":
         if not one.traps:

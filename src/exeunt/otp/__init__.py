@@ -1,1 +1,1 @@
-"""What OTP gives: servers, supervisors and the watcher, on top of the kernel's processes."""
+"""What OTP gives, on top of the kernel's processes: servers, supervisors, the watcher, and more."""

@@ -32,6 +32,8 @@ The rules are those of OTP's `application`; its configuration is the arguments o
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from exeunt.kernel.errors import AlreadyStarted, StartError
 from exeunt.kernel.ids import Pid
 from exeunt.otp.application_controller import (
@@ -75,7 +77,8 @@ async def ensure_all_started(
             started.append(one.name)
     except StartError:
         for name in reversed(started):
-            await stop_application(name)
+            with suppress(NotStarted):  # it may have ended by itself meanwhile
+                await stop_application(name)
         raise
     return started
 

@@ -14,7 +14,9 @@ together do not come back together.
 
 Data and functions only: the time and the random numbers are given by who asks.
 
-OTP: supervisors restart at once, always.
+Siblings that a strategy starts together with the child are shut down at once, and wait for it.
+
+OTP: supervisors restart at once, always. Here a child may wait, and its siblings with it.
 """
 
 from __future__ import annotations

@@ -414,7 +414,9 @@ async def start_server(
                 exit_signal(process.pid, KILL)
         if not is_registered:
             await trio.lowlevel.checkpoint()
-            raise AlreadyStarted(name, name.whereis() or process.pid)
+            # A holder that is about to end is not found by its name any more.
+            holder = getattr(name, "holder", name.whereis)()
+            raise AlreadyStarted(name, holder or process.pid)
     starting.attach(process)
     starting.was_taken = True
     try:

@@ -88,6 +88,12 @@ class RegistryVia:
             return None
         return entry.pid
 
+    def holder(self) -> Pid | None:
+        """Return the process that has the key, be it about to end."""
+        table = tables.find(self.registry)
+        entry = None if table is None else table.holder(self.key)
+        return None if entry is None else entry.pid
+
     def register(self, pid: Pid) -> bool:
         """Register a process; False if the key is taken."""
         table = table_of(self.registry)

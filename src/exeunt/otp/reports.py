@@ -1,4 +1,9 @@
-"""What supervisors tell of themselves, as events."""
+"""What supervisors tell of themselves, as events.
+
+OTP: these reports are logged as errors, and each start of a child as information. Here the crash
+itself is the error in the log, and what the supervisor says of it a warning; `Progress` is not
+logged unless somebody subscribes to it.
+"""
 
 from __future__ import annotations
 

@@ -149,6 +149,10 @@ def check_child(spec: ChildSpec, auto_shutdown: AutoShutdown) -> None:
             f"a child is given as a ChildSpec, from Server.child(…) or child(function, …), "
             f"not {spec!r}"
         )
+    try:
+        hash(spec.id)
+    except TypeError:
+        raise BadChildSpec(f"the id of a child is hashable, unlike {spec.id!r}") from None
     if spec.significant and auto_shutdown == "never":
         raise BadChildSpec(
             f"child {spec.id!r} is significant, but its supervisor has auto_shutdown='never'"

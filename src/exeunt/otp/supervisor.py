@@ -80,7 +80,7 @@ class ChildError(StartError):
 class _Child:
     """A child that a supervisor knows of, whether it runs or not."""
 
-    __slots__ = ("history", "pid", "spec", "timer")
+    __slots__ = ("history", "pid", "spec", "timer", "waits_for")
 
     def __init__(self, spec: ChildSpec, pid: ChildState) -> None:
         self.spec = spec
@@ -88,9 +88,16 @@ class _Child:
         # For a child with a backoff: its restarts, and the timer while it waits for one.
         self.history = None if spec.backoff is None else RestartHistory()
         self.timer: Ref | None = None
+        # The sibling whose backoff keeps this child down, which is to be started with it.
+        self.waits_for: _Child | None = None
 
     def __repr__(self) -> str:
         return f"{self.spec.restart} {self.pid}"
+
+    @property
+    def tries_again(self) -> bool:
+        """Whether its restart has failed, and is to be tried again at once."""
+        return self.pid == "restarting" and self.timer is None and self.waits_for is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,12 +187,16 @@ class Supervisor(GenServer):
 
         Raises `ChildError("not_found")`. All else waits while a slow child ends.
         """
-        child = self._children.get(id)
+        child = self._find(id)
         if child is None:
             return Refuse(ChildError(id, "not_found"))
+        waiting = [one for one in self._children.values() if one.waits_for is child]
         await self._shut_down(child)
         if child.spec.restart == "temporary":
             self._children.pop(id, None)
+        for one in waiting:
+            one.pid = one.waits_for = None
+        await self._start_or_try_again(waiting)
         return None
 
     @on_call
@@ -247,7 +258,7 @@ class Supervisor(GenServer):
                 return None if child is None else await self._has_ended(child, pid, reason)
             case _TryAgain(id):
                 child = self._children.get(id)
-                if child is not None and child.pid == "restarting" and child.timer is None:
+                if child is not None and child.tries_again:
                     return await self._restart(child)
                 return None
             case Timeout(ref, _StartAgain(id)):
@@ -296,7 +307,11 @@ class Supervisor(GenServer):
             child.spec.backoff, trio.current_time(), self._process.node.random
         )
         # The others do not run on without it, as little as they would if it started at once.
-        await self._shut_down_concerned(child)
+        up = [one for one in self._children.values() if one is not child and one.pid is not None]
+        for one in await self._shut_down_concerned(child):
+            if one in up and one.spec.id in self._children:
+                one.pid = "restarting"
+                one.waits_for = child
         child.pid = "restarting"
         child.timer = start_timer(delay, self_pid(), _StartAgain(child.spec.id))
         return None
@@ -304,7 +319,10 @@ class Supervisor(GenServer):
     async def _start_again(self, child: _Child) -> None:
         anew = await self._shut_down_concerned(child)
         # A temporary child among them is gone for good, and has left self._children.
-        failed = await self._start_all([one for one in anew if one.spec.id in self._children])
+        await self._start_or_try_again([one for one in anew if one.spec.id in self._children])
+
+    async def _start_or_try_again(self, children: Sequence[_Child]) -> None:
+        failed = await self._start_all(children)
         if failed is not None:
             # Behind what is in the mailbox, so that the supervisor can still be asked to stop.
             failed[0].pid = "restarting"
@@ -360,12 +378,19 @@ class Supervisor(GenServer):
         if child.timer is not None:
             cancel_timer(child.timer)
             child.timer = None
+        child.waits_for = None
         if isinstance(pid, Pid):
             self._running.pop(pid, None)
             await shut_down_child(self._process, child.spec, pid)
 
+    def _find(self, id: object) -> _Child | None:
+        try:
+            return self._children.get(id)
+        except TypeError:
+            return None  # it is not even hashable, so it is no child's
+
     def _unless_stopped(self, id: object) -> Refuse | None:
-        child = self._children.get(id)
+        child = self._find(id)
         if child is None:
             return Refuse(ChildError(id, "not_found"))
         if child.pid == "restarting":

@@ -816,4 +816,4 @@ async def test_to_link_again_with_a_process_that_is_exiting_does_nothing() -> No
         link(pid)
         assert await receive() == Exit(pid, "why")
         with pytest.raises(trio.WouldBlock):
-            receive_nowait()
+            exeunt.receive_nowait()

@@ -15,6 +15,9 @@ import pytest
 pytestmark = pytest.mark.slow
 
 PRELUDE = """
+import signal
+# Whatever started the tests may ignore SIGINT, as a shell does for what it runs in the background.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 import logging
 import trio, trio.testing
 import exeunt

@@ -222,8 +222,10 @@ class Node:
 
         def catch(number: int, frame: FrameType | None) -> None:
             nonlocal is_unseen
-            interrupt = before[signal.SIGINT]
-            if is_unseen and callable(interrupt):
+            if is_unseen:
+                interrupt = before[signal.SIGINT]
+                if not callable(interrupt):
+                    interrupt = signal.default_int_handler
                 interrupt(signal.SIGINT, frame)
                 return
             is_unseen = True

@@ -37,6 +37,7 @@ from exeunt import (
     wait_exit,
 )
 from exeunt.kernel.events import Exited
+from exeunt.kernel.timers import Timers
 
 from .nodes import Actor, drain, echo, idle, node, nothing_is_left, settle, trapping
 
@@ -501,6 +502,19 @@ async def test_an_interruption_that_the_block_raises_is_raised(error: BaseExcept
             await settle()
             raise error
     assert log == ["child"]
+
+
+async def test_an_error_in_the_nodes_own_tasks_is_raised_and_not_just_a_cancellation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def breaks(_: Timers) -> None:
+        raise OSError("a bug in the node itself")
+
+    monkeypatch.setattr(Timers, "_fire", breaks)
+    with pytest.RaisesGroup(OSError, allow_unwrapped=True, flatten_subgroups=True):
+        async with exeunt.open_node(signals=False):
+            exeunt.send_after(1, self_pid(), "never")
+            await trio.sleep_forever()
 
 
 # -- leaving by cancellation

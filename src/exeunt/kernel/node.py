@@ -375,7 +375,8 @@ async def open_node(
                 main.traps = True
             node.close()
     except BaseException as error:
-        if outcome is None:
+        # What tore the node down, if anything did, rather than that the block was cancelled for it.
+        if outcome is None or (_is_cancellation(outcome) and not _is_cancellation(error)):
             outcome = error
     finally:
         node.end_main(outcome)
@@ -383,10 +384,15 @@ async def open_node(
     node.raise_outcome(_unwrapped(outcome), was_signalled)
 
 
+def _is_cancellation(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(trio.Cancelled)[1] is None
+    return isinstance(error, trio.Cancelled)
+
+
 def _unwrapped(outcome: BaseException | None) -> BaseException | None:
     if isinstance(outcome, BaseExceptionGroup):
-        only_cancelled = outcome.split(trio.Cancelled)[1] is None
-        if only_cancelled and len(outcome.exceptions) == 1:
+        if _is_cancellation(outcome) and len(outcome.exceptions) == 1:
             return _unwrapped(outcome.exceptions[0])
     return outcome
 

@@ -26,6 +26,7 @@ from exeunt.kernel.exits import (
     is_orderly,
     is_reason,
 )
+from exeunt.kernel.ids import Pid
 from exeunt.kernel.primitives import monitor
 from exeunt.otp.genserver import GenServer
 from exeunt.otp.results import (
@@ -121,8 +122,15 @@ class ChannelServer(GenServer):
         self._monitor = monitor(session.pid)
         self.channel = kind()
         self.channel._server = self
+        process = self._loop.process
+        process.at_exit = process.at_exit or {}
+        process.at_exit[self] = self._let_go
         self.channel.assigns |= entry.assigns
         return Continue(_Join(message.ref, message.payload))
+
+    def _let_go(self, _: Pid) -> None:
+        # The channel keeps its server: so what hangs on the two goes with the process.
+        del self.channel
 
     def require_joined(self, what: str) -> None:
         """Raise `NotJoined` unless the join has succeeded."""

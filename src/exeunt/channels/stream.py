@@ -343,7 +343,8 @@ class ByteStream(trio.abc.Stream):
     def _break(self, error: OSError) -> None:
         if self._state == "open":
             self._state = "broken"
-            self._broken_by = error
+            # Without its traceback, whose frames would keep this stream, and it them.
+            self._broken_by = error.with_traceback(None)
             self._drop_queue()
 
     # -- closing

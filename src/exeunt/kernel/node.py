@@ -141,11 +141,12 @@ class Node:
 
     def expect_end(self, process: Process) -> None:
         """Declare a killed process dead if it has not ended when the grace is over."""
-        ref = self.make_ref()
-        if process.timers is None:
-            process.timers = {}
-        process.timers[ref] = self.timers
-        self.timers.start(ref, self._kill_grace, lambda: self._declare_dead(process))
+        self.timers.start(
+            self.make_ref(),
+            self._kill_grace,
+            lambda _: self._declare_dead(process),
+            target=process,
+        )
 
     def _declare_dead(self, process: Process) -> None:
         if process.status != "exiting":
@@ -391,9 +392,12 @@ def _is_cancellation(error: BaseException) -> bool:
 
 
 def _unwrapped(outcome: BaseException | None) -> BaseException | None:
-    if isinstance(outcome, BaseExceptionGroup):
-        if _is_cancellation(outcome) and len(outcome.exceptions) == 1:
-            return _unwrapped(outcome.exceptions[0])
+    while (
+        isinstance(outcome, BaseExceptionGroup)
+        and _is_cancellation(outcome)
+        and len(outcome.exceptions) == 1
+    ):
+        outcome = outcome.exceptions[0]
     return outcome
 
 

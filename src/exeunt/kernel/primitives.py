@@ -11,6 +11,7 @@ import inspect
 import math
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Literal, TypeVar, TypeVarTuple, Unpack, overload
 
 import trio
@@ -404,12 +405,12 @@ def send_after(delay: float, to: Destination, message: object) -> Ref:
     The timer outlives the process that started it. One to a pid ends with that process; one to
     a name looks it up when it fires, and does nothing if nobody has it then.
     """
-    return _start_timer(delay, to, lambda _: message)
+    return _start_timer(delay, to, message, False)
 
 
 def start_timer(delay: float, to: Destination, message: object) -> Ref:
     """Like `send_after`, but what is sent is `Timeout(ref, message)`."""
-    return _start_timer(delay, to, lambda ref: Timeout(ref, message))
+    return _start_timer(delay, to, message, True)
 
 
 SHORTEST_INTERVAL: Final = 0.001
@@ -425,7 +426,7 @@ def send_interval(interval: float, to: Destination, message: object) -> Ref:
         raise ValueError(
             f"an interval is a number of seconds, {SHORTEST_INTERVAL} at least, not {interval!r}"
         )
-    return _start_timer(interval, to, lambda _: message, interval)
+    return _start_timer(interval, to, message, False, interval)
 
 
 def exit_after(delay: float, to: Pid, reason: Reason) -> Ref:
@@ -450,28 +451,26 @@ def read_timer(ref: Ref) -> float | None:
 
 
 def _start_timer(
-    delay: float,
-    to: Destination,
-    message: Callable[[Ref], object],
-    interval: float | None = None,
+    delay: float, to: Destination, message: object, is_named: bool, interval: float | None = None
 ) -> Ref:
     node = current_process().node
     node.find(to)  # raises if it is no destination at all: now, and not when the timer fires
     target = to._process if isinstance(to, Pid) else None
+    action = partial(_send_late, node, to, message, is_named)
+    return _run_timer(delay, isinstance(to, Pid) and target is None, target, action, interval)
 
-    def fire(ref: Ref) -> None:
-        found = node.find(to)
-        if found is not None:
-            found.deliver(message(ref))
 
-    return _run_timer(delay, isinstance(to, Pid) and target is None, target, fire, interval)
+def _send_late(node: Node, to: Destination, message: object, is_named: bool, ref: Ref) -> None:
+    found = node.find(to)
+    if found is not None:
+        found.deliver(Timeout(ref, message) if is_named else message)
 
 
 def _run_timer(
     delay: float,
     is_late: bool,
     target: Process | None,
-    fire: Callable[[Ref], None],
+    action: Callable[[Ref], None],
     interval: float | None = None,
 ) -> Ref:
     """Start a timer which ends with the process `target`, if there is one.
@@ -480,16 +479,6 @@ def _run_timer(
     """
     node = current_process().node
     ref = node.make_ref()
-    if is_late:
-        return ref
-
-    def forget(ref: Ref) -> None:
-        if target is not None and target.timers is not None:
-            target.timers.pop(ref, None)
-
-    node.timers.start(ref, delay, lambda: fire(ref), interval=interval, forget=forget)
-    if target is not None:
-        if target.timers is None:
-            target.timers = {}
-        target.timers[ref] = node.timers
+    if not is_late:
+        node.timers.start(ref, delay, action, interval=interval, target=target)
     return ref

@@ -169,7 +169,11 @@ class Process(Peer):
             with self.scope:
                 if self.status == "running":
                     assert self._body is not None
-                    await self._body(*self._args)
+                    running = self._body(*self._args)
+                    # What it was started with is the body's alone now, to keep or to let go.
+                    self._body = None
+                    self._args = ()
+                    await running
         except BaseException as error:
             # Not let out: what a process raises never enters the node's nursery. That holds for
             # trio.Cancelled too, which can only be the node's last resort when it is closing.

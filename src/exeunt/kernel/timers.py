@@ -11,10 +11,14 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
+from typing import TYPE_CHECKING
 
 import trio
 
 from exeunt.kernel.ids import Ref
+
+if TYPE_CHECKING:
+    from exeunt.kernel.process import Process
 
 logger = logging.getLogger("exeunt")
 
@@ -30,21 +34,26 @@ class Timeout:
 class Timer:
     """One timer that has not fired. `action` is None once it was cancelled."""
 
-    __slots__ = ("action", "deadline", "forget", "interval", "ref")
+    __slots__ = ("action", "deadline", "interval", "ref", "target")
 
     def __init__(
         self,
         ref: Ref,
         deadline: float,
-        action: Callable[[], None],
+        action: Callable[[Ref], None],
         interval: float | None,
-        forget: Callable[[Ref], None] | None,
+        target: Process | None,
     ) -> None:
         self.ref = ref
         self.deadline = deadline
-        self.action: Callable[[], None] | None = action
+        self.action: Callable[[Ref], None] | None = action
         self.interval = interval
-        self.forget = forget
+        self.target = target
+
+    def leave_target(self) -> None:
+        """Be none of the target's timers any more."""
+        if self.target is not None and self.target.timers is not None:
+            self.target.timers.pop(self.ref, None)
 
 
 class Timers:
@@ -67,20 +76,23 @@ class Timers:
         self,
         ref: Ref,
         delay: float,
-        action: Callable[[], None],
+        action: Callable[[Ref], None],
         *,
         interval: float | None = None,
-        forget: Callable[[Ref], None] | None = None,
+        target: Process | None = None,
     ) -> None:
         """Call `action` in `delay` seconds, and every `interval` seconds after that if it is given.
 
-        `forget` is called when the timer is over because it has fired or was cancelled. Neither
-        may raise.
+        With `target`, the timer ends with that process, among whose `timers` it is until then.
         """
         if math.isnan(delay):
             raise ValueError("the delay of a timer is a number of seconds, not nan")
-        timer = Timer(ref, trio.current_time() + max(0.0, delay), action, interval, forget)
+        timer = Timer(ref, trio.current_time() + max(0.0, delay), action, interval, target)
         self._timers[ref] = timer
+        if target is not None:
+            if target.timers is None:
+                target.timers = {}
+            target.timers[ref] = self
         self._push(timer)
 
     def cancel(self, ref: Ref) -> float | None:
@@ -89,8 +101,7 @@ class Timers:
         if timer is None:
             return None
         timer.action = None
-        if timer.forget is not None:
-            timer.forget(ref)
+        timer.leave_target()
         self._cancelled += 1
         if self._cancelled > 64 and self._cancelled * 2 > len(self._heap):
             self._heap = [entry for entry in self._heap if entry[2].action is not None]
@@ -130,8 +141,7 @@ class Timers:
                 continue
             if timer.interval is None:
                 del self._timers[timer.ref]
-                if timer.forget is not None:
-                    timer.forget(timer.ref)
+                timer.leave_target()
             else:
                 # Counted from when this beat was due, so that an interval does not drift; beats
                 # that were missed altogether are left out.
@@ -139,7 +149,7 @@ class Timers:
                 timer.deadline += (missed + 1) * timer.interval
                 self._push(timer)
             try:
-                action()
+                action(timer.ref)
             except BaseException:
                 # Such as a Via that fails when it is asked: no reason to end all other timers.
                 logger.exception("a timer could not send")

@@ -9,6 +9,7 @@ The rules are those of Elixir's `DynamicSupervisor`.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -74,6 +75,10 @@ class _StartAgain:
     """What the timer of a child says whose backoff is over."""
 
     pid: Pid
+
+
+async def _never() -> Pid:
+    raise AssertionError("a temporary child is not started again")
 
 
 class DynamicSupervisor(GenServer):
@@ -208,6 +213,9 @@ class DynamicSupervisor(GenServer):
         return self._loop.process
 
     def _set_running(self, spec: ChildSpec, pid: Pid) -> None:
+        if spec.restart == "temporary":
+            # As OTP does: it is never started again, so what it was started with need not stay.
+            spec = dataclasses.replace(spec, start=_never)
         self._children[pid] = spec
         if spec.backoff is not None:
             self._histories.setdefault(pid, RestartHistory()).has_started(trio.current_time())

@@ -213,7 +213,7 @@ class TaskStream(Generic[R_co]):
         timer: Ref | None = None
         if self._timeout != float("inf"):
             timer = owner.node.make_ref()
-            owner.node.timers.start(timer, self._timeout, lambda: self._has_timed_out(pending))
+            owner.node.timers.start(timer, self._timeout, lambda _: self._has_timed_out(pending))
         if self._is_ordered:
             self._due.append(pending)
         self._running[pending] = timer

@@ -80,6 +80,8 @@ async def open_websocket(
         finally:
             ws.abort()
             stream.start_writer = stream.on_overflow = None
+            # By way of the bridge it keeps this WebSocket: so neither waits for the other to go.
+            ws._library = None
             nursery.cancel_scope.cancel()
     if error is not None:
         raise error

@@ -24,7 +24,7 @@ from __future__ import annotations
 import base64
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import trio
@@ -129,9 +129,6 @@ class _CheckIdle:
     """The message of a connection to itself: see whether the client has been silent."""
 
 
-_NO_REQUEST = Request(method="GET", target="/", path="/", raw_query="", query={}, headers=())
-
-
 async def run_connection(stream: ByteStream, site: Site) -> None:
     """Serve one client to its end: the body of the connection's process."""
     try:
@@ -139,12 +136,10 @@ async def run_connection(stream: ByteStream, site: Site) -> None:
             stream, _Responder(site).respond, limits=site.limits, on_error=_log_failed_request
         )
         if upgrade is not None:
-            accepted = upgrade.context
-            assert isinstance(accepted, _Accepted)
+            serving = _serve_websocket(stream, upgrade, site)
             # The head of the request is some kilobytes that an idle client need not cost.
-            handshake = replace(upgrade, request=_NO_REQUEST, context=None)
             del upgrade
-            await _serve_websocket(stream, handshake, accepted, site)
+            await serving
     finally:
         stream.abort()
 
@@ -231,20 +226,22 @@ def _subprotocols(mount: Mount, request: Request) -> tuple[str | None, str | Non
     return token, next((one for one in allowed if one in offered), "")
 
 
-async def _serve_websocket(
-    stream: ByteStream, upgrade: Upgrade, accepted: _Accepted, site: Site
-) -> None:
+async def _serve_websocket(stream: ByteStream, upgrade: Upgrade, site: Site) -> None:
+    accepted = upgrade.context
+    assert isinstance(accepted, _Accepted)
     mount = accepted.mount
     stream.max_queued = mount.max_queued
     # Only a kill, and its supervisor, end a connection from here on.
     trap_exit()
-    async with open_websocket(
+    opened = open_websocket(
         stream,
         upgrade,
         subprotocol=accepted.subprotocol,
         max_message_size=mount.max_frame_size,
         close_within=mount.close_within,
-    ) as websocket:
+    )
+    del upgrade
+    async with opened as websocket:
         connection = _Connection(accepted, websocket, site)
         reason, code = await connection.serve()
         if code is not None:
@@ -360,7 +357,7 @@ class _Connection:
         if self._end is None:
             self._end = (reason, code)
             session.end(reason)
-            # Wakes the process if it waits for a message: a third of the price of a cancellation.
+            # Wakes the process if it waits for a message, which costs less than to cancel it.
             send(self._pid, _Ended())
 
 

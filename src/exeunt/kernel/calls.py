@@ -14,10 +14,10 @@ and such a request is taken back (the replay of recorded traces knows this as "w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import trio
-from outcome import Error, Value
 from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, wait_task_rescheduled
 
 from exeunt.kernel.errors import CallCycle, CallFailed
@@ -40,6 +40,11 @@ class Request(Generic[R_co]):
     __slots__ = ()
 
 
+# Trio calls `unwrap` on the outcome that it is given, and nothing else. One of the package outcome
+# takes as long to make and to open as all the rest that is done to wake a task.
+wake: Final[Callable[[Task, Any], None]] = reschedule
+
+
 class Call:
     """A request in a mailbox, and the way back to who asked.
 
@@ -48,9 +53,10 @@ class Call:
     """
 
     __slots__ = (
-        "_outcome",
+        "_error",
         "_server",
         "_task",
+        "_value",
         "caller",
         "is_withdrawn",
         "request",
@@ -67,11 +73,12 @@ class Call:
         self.was_taken = False
         self.is_withdrawn = False
         # Invariant: while the call is pending, `_server` is who has to answer, the call is in
-        # `_server.calls`, and `_task` is parked, or about to. Otherwise `_server` is None. The
-        # outcome is kept only if it was there before the task had parked.
+        # `_server.calls`, and `_task` is parked, or about to. Otherwise `_server` is None; once it
+        # is settled, the answer is `_value`, or `_error` if there is one.
         self._server: Process | None = None
         self._task: Task | None = None
-        self._outcome: Value[object] | Error | None = None
+        self._value: object = None
+        self._error: BaseException | None = None
 
     def __repr__(self) -> str:
         return f"Call({self.request!r}, caller={self.caller})"
@@ -95,7 +102,7 @@ class Call:
 
     def fail(self, reason: Reason) -> None:
         """End a pending call with the exit reason of its server."""
-        self._settle(Error(CallFailed(self.target, self.request, reason)))
+        self._settle(CallFailed(self.target, self.request, reason))
 
     def reply(self, value: object) -> bool:
         """Answer; False if nobody waits (any more)."""
@@ -106,11 +113,10 @@ class Call:
         del server.calls[self]
         # As _settle does; this is the way of every call that goes well.
         self._server = None
+        self._value = value
         task, self._task = self._task, None
-        if task is None:
-            self._outcome = Value(value)
-        else:
-            reschedule(task, Value(value))
+        if task is not None:
+            wake(task, self)
         return True
 
     def refuse(self, error: BaseException) -> bool:
@@ -120,22 +126,32 @@ class Call:
             return False
         assert server.calls is not None
         del server.calls[self]
-        self._settle(Error(error))
+        self._settle(error)
         return True
 
-    def _settle(self, outcome: Value[object] | Error) -> None:
+    def _settle(self, error: BaseException) -> None:
         self._server = None
+        self._error = error
         task, self._task = self._task, None
-        if task is None:
-            self._outcome = outcome
-        else:
-            reschedule(task, outcome)
+        if task is not None:
+            wake(task, self)
+
+    def unwrap(self) -> Any:
+        """Return the answer or raise the error, once: what trio asks of an outcome."""
+        error, self._error = self._error, None
+        if error is None:
+            return self._value
+        try:
+            raise error
+        finally:
+            # The error's traceback has this frame.
+            del error
 
     async def wait(self) -> Any:
         """Park until the answer is there."""
-        if self._outcome is not None:
+        if self._server is None:
             await trio.lowlevel.checkpoint()
-            return self._outcome.unwrap()
+            return self.unwrap()
         self._task = current_task()
         return await wait_task_rescheduled(self._abort)
 

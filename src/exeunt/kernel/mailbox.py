@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import trio
-from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, wait_task_rescheduled
+from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, wait_task_rescheduled
 
-from exeunt.kernel.calls import Call
+from exeunt.kernel.calls import Call, wake
 
 T = TypeVar("T")
 
@@ -29,6 +29,16 @@ A count and not a time, so that the clock of the machine never decides an order.
 
 # What every mailbox holds until its first message: an empty deque of one's own takes 600 bytes.
 _NO_MESSAGES: Final[deque[object]] = deque(maxlen=0)
+
+
+class _News:
+    __slots__ = ()
+
+    def unwrap(self) -> None:
+        pass
+
+
+_NEWS: Final = _News()
 
 
 class Mailbox:
@@ -54,7 +64,7 @@ class Mailbox:
         receiver = self.receiver
         if receiver is not None:
             # First, since it raises in a thread that is not trio's, where nothing may change.
-            reschedule(receiver)
+            wake(receiver, _NEWS)
             self.receiver = None
             self.budget = REDUCTIONS
         if self.messages is _NO_MESSAGES:

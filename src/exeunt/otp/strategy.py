@@ -6,6 +6,7 @@ No trio in it, and no processes. The rules are those of OTP's `supervisor`.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -70,7 +71,8 @@ class Intensity:
     def allows(self, now: float) -> bool:
         """Count a restart at `now`, in seconds; False if it is one too many."""
         second = math.floor(now)
-        self._restarts = [one for one in self._restarts if second - one <= self.max_seconds]
+        # In order of time, so that many of them cost no more than few.
+        del self._restarts[: bisect_left(self._restarts, second - self.max_seconds)]
         self._restarts.append(second)
         # Never longer than max_restarts + 1: the supervisor gives up then.
         return len(self._restarts) <= self.max_restarts

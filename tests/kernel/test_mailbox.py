@@ -383,11 +383,11 @@ async def test_a_process_that_filters_a_full_mailbox_lets_others_run() -> None:
 
     async with node():
         pid = spawn(busy)
-        for number in range(1_000):
+        for number in range(2_000):
             send(pid, number)
             send(pid, str(number))
         turns = 0
-        while len(messages(pid)) > 1_000:
+        while len(messages(pid)) > 2_000:
             await trio.lowlevel.checkpoint()
             turns += 1
         assert turns > 5

@@ -21,7 +21,7 @@ T = TypeVar("T")
 Overflow: TypeAlias = Literal["drop_newest", "drop_oldest", "exit"]
 """What gives way in a full mailbox: the new message, the oldest one, or the receiver."""
 
-REDUCTIONS: Final = 100
+REDUCTIONS: Final = 200
 """How many messages a process may take in a row before it lets the others run.
 
 A count and not a time, so that the clock of the machine never decides an order.
@@ -107,11 +107,12 @@ class Mailbox:
     async def take(self) -> Any:
         """Take the first message; wait until there is one."""
         while True:
-            if self.budget <= 0:
+            budget = self.budget
+            if budget <= 0:
                 await self.spend()
                 self._check_no_receiver()
             elif self.messages:
-                self.budget -= 1
+                self.budget = budget - 1
                 message = self.messages.popleft()
                 if type(message) is Call:
                     if message.is_withdrawn:

@@ -109,9 +109,10 @@ from exeunt.otp.task_process import callers
 from exeunt.otp.task_stream import TaskStream
 from exeunt.otp.task_supervisor import TaskSupervisor
 from exeunt.otp.tree import Branch, Tree, tree
-from exeunt.otp.watcher import Watcher
+from exeunt.otp.watcher import NODE_LOST, Departure, Watcher
 
 __all__ = [
+    "NODE_LOST",
     "Agent",
     "AlreadyAwaited",
     "AlreadyNamed",
@@ -135,6 +136,7 @@ __all__ = [
     "ChildSpec",
     "Continue",
     "Crash",
+    "Departure",
     "Destination",
     "Down",
     "DynamicSupervisor",

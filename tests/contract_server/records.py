@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from exeunt import Crash, GenServer, Pid, Reason, Shutdown, Watcher, on_call, on_cast
+from exeunt import Crash, Departure, GenServer, Pid, Reason, Shutdown, Watcher, on_call, on_cast
 from exeunt.channels import UnexpectedRequest
 
 RECORDS = "records"
@@ -102,11 +102,12 @@ async def watch_leaving(run: str, user: Any, pid: Pid) -> None:
     await Watcher.watch(LEAVE_WATCHER, pid, _left, run, user)
 
 
-async def _exited(pid: Pid, reason: Reason, name: str) -> None:
-    Records.exited(RECORDS, name, pid, reason)
+async def _exited(departure: Departure, name: str) -> None:
+    assert departure.pid is not None
+    Records.exited(RECORDS, name, departure.pid, departure.reason)
 
 
-async def _left(pid: Pid, reason: Reason, run: str, user: Any) -> None:
+async def _left(departure: Departure, run: str, user: Any) -> None:
     Records.left(RECORDS, run, user, time.time_ns() // 1000)
 
 

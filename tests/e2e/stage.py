@@ -17,7 +17,7 @@ from typing import Any
 
 import trio
 
-from exeunt import Pid, Reason, Supervisor, Watcher, open_node, send
+from exeunt import Departure, Reason, Supervisor, Watcher, open_node, send
 from exeunt.channels import (
     Binary,
     Channel,
@@ -26,6 +26,7 @@ from exeunt.channels import (
     Error,
     InResult,
     JoinResult,
+    LongPoll,
     Mount,
     Ok,
     Params,
@@ -73,12 +74,12 @@ class Stage:
                     return ends[-1]
                 await self._news.wait()
 
-    async def note(self, pid: Pid, reason: Reason, topic: str, name: str) -> None:
+    async def note(self, departure: Departure, topic: str, name: str) -> None:
         """Run by the watcher: note the end of a channel process, and tell the room."""
-        self.leaves.append(Left(name, topic, reason))
+        self.leaves.append(Left(name, topic, departure.reason))
         self._news.set()
         self._news = trio.Event()
-        self.hub.broadcast(topic, "left", {"name": name, "reason": str(reason)})
+        self.hub.broadcast(topic, "left", {"name": name, "reason": str(departure.reason)})
 
 
 class RoomChannel(Channel):
@@ -158,11 +159,19 @@ class UserSocket(Socket):
 
 @asynccontextmanager
 async def open_stage(
-    port: int = 0, secret: str = SECRET, *, signals: bool = False
+    port: int = 0, secret: str = SECRET, *, signals: bool = False, websocket: bool = True
 ) -> AsyncGenerator[Stage]:
-    """Run the server in a node of its own; on leaving the block it stops in order."""
+    """Run the server in a node of its own; on leaving the block it stops in order.
+
+    Clients may poll, and without `websocket` they have to.
+    """
     stage = Stage(PubSub(), Tokens(secret))
-    socket = Mount(partial(UserSocket, stage), timeout=10.0)
+    socket = Mount(
+        partial(UserSocket, stage),
+        timeout=10.0,
+        websocket=websocket,
+        longpoll=LongPoll(window=1.0),
+    )
     async with open_node(signals=signals):
         await Supervisor.start_link(
             [

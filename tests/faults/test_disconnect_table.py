@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import exeunt.channels.session
-from exeunt import is_orderly
+from exeunt import Shutdown, is_orderly
 
 from .row import LIVES, Row, fits, observe
 from .table import rows
@@ -37,7 +37,10 @@ async def test_a_row_of_the_table(
     assert len(observed.terminated) == (1 if row.terminate else 0)
     assert observed.frames in (list(row.frames), [*row.frames, *row.maybe])
     assert observed.end == row.end
-    if row.reason is LIVES or is_orderly(row.reason):
+    if row.reason == Shutdown("slow_consumer"):
+        [said] = complaints(caplog.records)
+        assert said.startswith("DROPPED SLOW CONSUMER")
+    elif row.reason is LIVES or is_orderly(row.reason):
         assert complaints(caplog.records) == []
     # And nothing more, when the client has gone too.
     assert len(observed.in_the_end) == 1

@@ -13,6 +13,7 @@ import trio
 import trio.testing
 
 from exeunt import (
+    Departure,
     Pid,
     Reason,
     Shutdown,
@@ -225,8 +226,8 @@ async def test_all_leaves_are_run_when_the_node_closes() -> None:
     slow: list[str] = []
     clients: list[Client] = []
 
-    async def has_left(pid: Pid, reason: Reason, who: str) -> None:
-        left.append((reason, who))
+    async def has_left(departure: Departure, who: str) -> None:
+        left.append((departure.reason, who))
         await trio.sleep(0.05)
         slow.append(who)
 
@@ -257,10 +258,10 @@ async def test_a_leave_function_that_crashes_or_hangs_harms_nobody(
         hanging: list[Pid] = []
         good = world.has_left
 
-        async def crash(pid: Pid, reason: Reason, who: str) -> None:
+        async def crash(departure: Departure, who: str) -> None:
             raise LookupError(f"{who} is nowhere to be found")
 
-        async def hang(pid: Pid, reason: Reason, who: str) -> None:
+        async def hang(departure: Departure, who: str) -> None:
             hanging.append(self_pid())
             await trio.sleep_forever()
 

@@ -84,7 +84,7 @@ async def test_the_others_hear_of_each_leave_before_long() -> None:
         await world.join("bystander", ROOM) as bystander,
     ):
 
-        async def say_goodbye(pid: object, reason: object, who: str) -> None:
+        async def say_goodbye(departure: object, who: str) -> None:
             world.hub.broadcast(ROOM, "left", {"who": who})
 
         world.has_left = say_goodbye  # type: ignore[method-assign]

@@ -18,6 +18,7 @@ import trio
 
 from exeunt import (
     Call,
+    Departure,
     Node,
     NoReply,
     Pid,
@@ -109,9 +110,10 @@ class World:
         self.endpoint: Pid
         self.port = 0
 
-    async def has_left(self, pid: Pid, reason: Reason, who: str) -> None:
+    async def has_left(self, departure: Departure, who: str) -> None:
         """Note who has left: the function that the watcher runs."""
-        self.left.append(Left(pid, reason, who))
+        assert departure.pid is not None
+        self.left.append(Left(departure.pid, departure.reason, who))
 
     def reasons_of(self, who: str) -> list[Reason]:
         """Return the reasons with which somebody has left so far."""

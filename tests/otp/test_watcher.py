@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ import trio
 
 import exeunt
 from exeunt import (
+    Backoff,
     Crash,
+    Departure,
     Down,
     NoProcess,
     Pid,
@@ -30,9 +33,9 @@ from exeunt import (
     stop,
     wait_exit,
 )
-from exeunt.kernel.events import CrashReport
+from exeunt.kernel.events import CrashReport, ZombieFound, ZombieGone
 from exeunt.otp.reports import SupervisorReport
-from exeunt.otp.watcher import LeaveFailed
+from exeunt.otp.watcher import LeaveFailed, LeavesNotRun
 from tests.kernel.nodes import Actor, idle, node, settle
 
 pytestmark = pytest.mark.usefixtures("autojump_clock")
@@ -41,13 +44,13 @@ pytestmark = pytest.mark.usefixtures("autojump_clock")
 class Left(list[Any]):
     """Who has left, as told to `leave`."""
 
-    async def leave(self, pid: Pid, reason: object, *args: Any) -> None:
-        self.append((pid, reason, *args))
+    async def leave(self, departure: Departure, *args: Any) -> None:
+        self.append((departure.pid, departure.reason, *args))
 
-    async def slowly(self, pid: Pid, reason: object, seconds: float) -> None:
-        self.append((pid, "begins"))
+    async def slowly(self, departure: Departure, seconds: float) -> None:
+        self.append((departure.pid, "begins"))
         await trio.sleep(seconds)
-        self.append((pid, "ends"))
+        self.append((departure.pid, "ends"))
 
 
 async def raises(error: BaseException) -> None:
@@ -144,9 +147,9 @@ async def test_when_watch_returns_the_process_is_watched() -> None:
         watcher = await Watcher.named("rooms").start_link()
         pid = spawn(idle)
         await Watcher.watch("rooms", pid, left.leave)
+        assert await Watcher.watched(watcher) == await Watcher.watched("rooms") == [pid]
         info = process_info(pid)
-        assert info is not None and info.links == (watcher,)
-        assert await Watcher.watched("rooms") == [pid]
+        assert info is not None and info.links == ()
 
 
 async def test_a_process_that_is_dead_already_has_left_at_once_with_noproc() -> None:
@@ -165,7 +168,7 @@ async def test_a_process_that_is_dead_already_has_left_at_once_with_noproc() -> 
         assert await Watcher.watched(watcher) == []
 
 
-async def test_a_process_that_is_exiting_has_left_with_noproc() -> None:
+async def test_a_process_that_is_exiting_leaves_with_its_reason() -> None:
     async def slow_end() -> None:
         try:
             await trio.sleep_forever()
@@ -180,8 +183,10 @@ async def test_a_process_that_is_exiting_has_left_with_noproc() -> None:
         await settle()
         exeunt.exit(pid, "bye")
         await Watcher.watch(watcher, pid, left.leave)
+        await settle()
+        assert left == []
         await trio.sleep(10)
-        assert left == [(pid, "noproc")]
+        assert left == [(pid, "bye")]
 
 
 async def test_watching_twice_replaces() -> None:
@@ -314,7 +319,7 @@ async def test_unwatch_does_not_stop_a_leave_that_runs() -> None:
 async def test_a_slow_leave_harms_nobody() -> None:
     async with node():
         left = Left()
-        watcher = await Watcher.start_link()
+        watcher = await Watcher.start_link(leave_within=None)
         slow, quick = spawn(idle), spawn(idle)
         await Watcher.watch(watcher, slow, left.slowly, 1_000)
         await Watcher.watch(watcher, quick, left.leave)
@@ -329,11 +334,11 @@ async def test_a_slow_leave_harms_nobody() -> None:
         assert left[-1] == (slow, "ends")
 
 
-async def crash(pid: Pid, reason: object) -> None:
+async def crash(departure: Departure) -> None:
     raise ValueError("in leave")
 
 
-async def exits(pid: Pid, reason: object, own: object) -> None:
+async def exits(departure: Departure, own: object) -> None:
     raise ProcessExit(own)
 
 
@@ -370,7 +375,7 @@ async def test_a_leave_that_is_not_async_is_logged() -> None:
     async with node() as stage:
         watcher = await Watcher.start_link()
         pid = spawn(idle)
-        await Watcher.watch(watcher, pid, lambda pid, reason: None)  # type: ignore[arg-type,return-value]
+        await Watcher.watch(watcher, pid, lambda departure: None)  # type: ignore[arg-type,return-value]
         exeunt.exit(pid, "bye")
         await settle()
         stage.crash(TypeError)
@@ -390,14 +395,12 @@ async def test_many_that_crash_leave_the_watcher_as_it_was() -> None:
             exeunt.exit(pid, "bye")
         await settle()
         assert {event.pid for event in failed} == set(pids) and len(failed) == 50
-        state = await exeunt.get_state(watcher)
-        assert state["_watched"] == {} and state["_running"] == {}
-        info = process_info(watcher)
-        assert info is not None and info.monitors == ()
+        assert await Watcher.watched(watcher) == await Watcher.leaving(watcher) == []
+        assert exeunt.processes() == [self_pid(), watcher]
 
 
 async def test_a_leave_may_use_the_watcher() -> None:
-    async def passes_on(pid: Pid, reason: object, watcher: Pid, heir: Pid) -> None:
+    async def passes_on(departure: Departure, watcher: Pid, heir: Pid) -> None:
         await Watcher.watch(watcher, heir, left.leave, "inherited")
 
     async with node():
@@ -516,19 +519,234 @@ async def test_a_leave_that_outlasts_the_watchers_budget_is_ended_with_the_node(
     assert trio.current_time() - start <= 6
 
 
-async def test_a_supervised_watcher_is_restarted_without_those_it_watched() -> None:
+async def test_the_next_watcher_of_the_name_goes_on() -> None:
     async with node() as stage:
         stage.gathers(SupervisorReport)
         left = Left()
         await Supervisor.start_link([Watcher.named("rooms").child()])
-        pid = spawn(idle)
-        await Watcher.watch("rooms", pid, left.leave)
+        stays, goes, killed = (spawn(idle) for _ in range(3))
+        for pid in (stays, goes, killed):
+            await Watcher.watch("rooms", pid, left.leave)
         old = exeunt.whereis("rooms")
         assert old is not None
         exeunt.exit(old, "kill")
+        # Between the two: nobody is there to be told.
+        exeunt.exit(goes, "in between")
+        exeunt.exit(killed, "kill")
         await settle()
-        assert not is_alive(pid)
-        assert await Watcher.watched("rooms") == []
+        assert is_alive(stays) and exeunt.whereis("rooms") not in (None, old)
+        assert sorted(left) == [(goes, "in between"), (killed, "killed")]
+        assert await Watcher.watched("rooms") == [stays]
+        exeunt.exit(stays, "bye")
+        await settle()
+        assert left[2:] == [(stays, "bye")]
+
+
+async def test_the_next_watcher_takes_running_leaves_over() -> None:
+    async with node() as stage:
+        stage.gathers(SupervisorReport)
+        left = Left()
+        await Supervisor.start_link([Watcher.named("rooms").child(max_running=1)])
+        pids = [spawn(idle) for _ in range(3)]
+        for pid in pids:
+            await Watcher.watch("rooms", pid, left.slowly, 5)
+            exeunt.exit(pid, "bye")
+        for _ in range(3):
+            await trio.sleep(1)
+            watcher = exeunt.whereis("rooms")
+            assert watcher is not None
+            exeunt.exit(watcher, "kill")
+            await settle()
+        standing = [one.standing for one in await Watcher.leaving("rooms")]
+        assert standing == ["running", "waiting", "waiting"]
+        await trio.sleep(20)
+        assert left == [(pid, what) for pid in pids for what in ("begins", "ends")]
+        assert await Watcher.leaving("rooms") == []
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_watchers_killed_at_random_lose_no_leave_and_run_none_twice(seed: int) -> None:
+    randomly = random.Random(seed)
+    async with node() as stage:
+        stage.gathers(SupervisorReport)
+        left = Left()
+        child = Watcher.named("rooms").child(max_running=3)
+        await Supervisor.start_link([child], max_restarts=1_000)
+        entered: list[Pid] = []
+        alive: list[Pid] = []
+
+        async def enter() -> None:
+            pid = spawn(idle)
+            try:
+                await Watcher.watch("rooms", pid, left.leave)
+            except exeunt.CallFailed:
+                exeunt.exit(pid, "not watched")
+            else:
+                entered.append(pid)
+                alive.append(pid)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(400):
+                match randomly.randrange(5):
+                    case 0 | 1:
+                        nursery.start_soon(enter)
+                    case 2 if alive:
+                        exeunt.exit(alive.pop(randomly.randrange(len(alive))), "bye")
+                    case 3 if (watcher := exeunt.whereis("rooms")) is not None:
+                        exeunt.exit(watcher, "kill")
+                    case _:
+                        for _ in range(randomly.randrange(6)):
+                            await trio.lowlevel.checkpoint()
+        for pid in alive:
+            exeunt.exit(pid, "bye")
+        await settle()
+        assert sorted(left) == sorted((pid, "bye") for pid in entered)
+        assert len(entered) > 20
+        assert await Watcher.watched("rooms") == await Watcher.leaving("rooms") == []
+
+
+async def test_a_watcher_that_nobody_succeeds_is_told_of_at_the_end() -> None:
+    async with node() as stage:
+        not_run = stage.gathers(LeavesNotRun)
+        left = Left()
+        watcher = await Watcher.named("rooms").start()
+        pids = [spawn(idle) for _ in range(3)]
+        for pid in pids:
+            await Watcher.watch("rooms", pid, left.leave)
+        await stop(watcher)
+        for pid in pids:
+            exeunt.exit(pid, "bye")
+        await settle()
+        assert left == [] and not_run == []
+    assert [(one.name, one.number) for one in not_run] == [("rooms", 3)]
+
+
+# -- attempts, and bounds
+
+
+async def test_a_leave_that_fails_is_tried_again() -> None:
+    attempts: list[tuple[int, float, str]] = []
+
+    async def stubborn(departure: Departure) -> None:
+        attempts.append((departure.attempt, trio.current_time(), departure.key))
+        if len(attempts) < 4:
+            raise ValueError("not yet")
+
+    async with node() as stage:
+        stage.gathers(CrashReport)
+        failed = stage.gathers(LeaveFailed)
+        watcher = await Watcher.start_link(
+            attempts=10, backoff=Backoff(initial=1, factor=2, jitter=0)
+        )
+        pid = spawn(idle)
+        await Watcher.watch(watcher, pid, stubborn)
+        start = trio.current_time()
+        exeunt.exit(pid, "bye")
+        await trio.sleep(0.5)
+        [resting] = await Watcher.leaving(watcher)
+        assert (resting.standing, resting.attempts, resting.reason) == ("resting", 1, "bye")
+        await trio.sleep(100)
+        assert [number for number, _, _ in attempts] == [1, 2, 3, 4]
+        assert [round(when - start) for _, when, _ in attempts] == [0, 1, 3, 7]
+        assert len({key for _, _, key in attempts}) == 1
+        assert [one.again_in for one in failed] == [1, 2, 4]
+        assert await Watcher.leaving(watcher) == []
+
+
+async def test_a_leave_is_given_up_after_its_last_attempt() -> None:
+    async with node() as stage:
+        stage.gathers(CrashReport)
+        failed = stage.gathers(LeaveFailed)
+        watcher = await Watcher.start_link(attempts=3)
+        pid = spawn(idle)
+        await Watcher.watch(watcher, pid, crash)
+        exeunt.exit(pid, "bye")
+        await trio.sleep(100)
+        assert [one.attempt for one in failed] == [1, 2, 3] and failed[-1].again_in is None
+        assert await Watcher.leaving(watcher) == []
+
+
+async def test_what_rests_is_tried_once_more_when_the_watcher_is_stopped() -> None:
+    async with node() as stage:
+        stage.gathers(CrashReport)
+        failed = stage.gathers(LeaveFailed)
+        watcher = await Watcher.start_link(attempts=10, backoff=Backoff(initial=30))
+        pid = spawn(idle)
+        await Watcher.watch(watcher, pid, crash)
+        exeunt.exit(pid, "bye")
+        await settle()
+        start = trio.current_time()
+        await stop(watcher)
+        assert trio.current_time() == start
+        assert [one.attempt for one in failed] == [1, 2]
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+async def test_a_leave_that_takes_too_long_is_ended(stubborn: bool) -> None:
+    async def hangs(departure: Departure) -> None:
+        with trio.CancelScope(shield=stubborn):
+            await trio.sleep(1_000)
+
+    async with node() as stage:
+        for kind in (CrashReport, ZombieFound, ZombieGone):
+            stage.gathers(kind)
+        failed = stage.gathers(LeaveFailed)
+        watcher = await Watcher.start_link(leave_within=10)
+        pid = spawn(idle)
+        await Watcher.watch(watcher, pid, hangs)
+        exeunt.exit(pid, "bye")
+        await trio.sleep(9)
+        assert failed == []
+        await trio.sleep(20)
+        [one] = failed
+        if stubborn:
+            assert one.reason == "killed"
+        else:
+            assert "hangs took longer than 10 seconds" in str(one.reason)
+        await trio.sleep(2_000)
+
+
+async def test_no_more_than_so_many_run_at_a_time() -> None:
+    running, most = 0, 0
+
+    async def leave(departure: Departure) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await trio.sleep(1)
+        running -= 1
+        left.append(departure.pid)
+
+    async with node():
+        left: list[Pid | None] = []
+        watcher = await Watcher.start_link(max_running=4)
+        pids = [spawn(idle) for _ in range(20)]
+        for pid in pids:
+            await Watcher.watch(watcher, pid, leave)
+        for pid in pids:
+            exeunt.exit(pid, "bye")
+        await trio.sleep(0.5)
+        standing = [one.standing for one in await Watcher.leaving(watcher)]
+        assert standing == ["running"] * 4 + ["waiting"] * 16
+        await trio.sleep(10)
+        assert most == 4 and sorted(map(str, left)) == sorted(map(str, pids))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"attempts": 0}, "attempts"),
+        ({"max_running": 0}, "max_running"),
+        ({"leave_within": 0}, "leave_within"),
+        ({"file": "roll.db"}, "needs a name"),
+    ],
+)
+async def test_options_that_make_no_sense_are_refused(options: dict[str, Any], says: str) -> None:
+    async with node() as stage:
+        stage.gathers(CrashReport)
+        exeunt.trap_exit()
+        with pytest.raises(exeunt.StartFailed, match=says):
+            await Watcher.start_link(**options)
 
 
 # -- the watcher's own parent
@@ -613,27 +831,25 @@ async def test_an_exit_signal_by_hand_is_not_the_end_of_its_sender() -> None:
         assert left == [(actor.pid, "bye")]
 
 
-async def test_a_process_that_links_and_unlinks_the_watcher_itself_is_still_watched() -> None:
+async def test_a_process_that_links_and_unlinks_the_watcher_is_still_watched() -> None:
     async with node():
         left = Left()
         watcher = await Watcher.start_link()
         actor = Actor()
         await Watcher.watch(watcher, actor.pid, left.leave)
+        await actor.do(lambda: exeunt.link(watcher))
         await actor.do(lambda: exeunt.unlink(watcher))
         exeunt.exit(actor.pid, "bye")
         await settle()
-        # One unlink is enough to end a link, from either side: so nobody should do that.
-        assert left == []
-        assert await Watcher.watched(watcher) == [actor.pid]
-        assert await Watcher.unwatch(watcher, actor.pid) is True
+        assert left == [(actor.pid, "bye")]
 
 
 async def test_the_example_of_the_documentation() -> None:
     async with node():
         said: list[str] = []
 
-        async def say_goodbye(pid: Pid, reason: object, room: str, user: str) -> None:
-            said.append(f"{user} has left {room}: {reason}")
+        async def say_goodbye(departure: Departure, room: str, user: str) -> None:
+            said.append(f"{user} has left {room}: {departure.reason}")
 
         await Watcher.named("rooms").start_link()
         channel = spawn(idle)

@@ -10,9 +10,9 @@ from exeunt import (
     ChildCount,
     ChildInfo,
     ChildSpec,
+    Departure,
     DynamicSupervisor,
     Pid,
-    Reason,
     Supervisor,
     Watcher,
     child,
@@ -68,17 +68,17 @@ async def wrong_supervisors(pid: Pid) -> None:
 # -- the watcher: leave takes the pid, the reason, and the arguments that were given
 
 
-async def goodbye(pid: Pid, reason: Reason, room: str, count: int) -> None: ...
+async def goodbye(departure: Departure, room: str, count: int) -> None: ...
 
 
-async def bare(pid: Pid, reason: Reason) -> int:
+async def bare(departure: Departure) -> int:
     return 1
 
 
-async def too_few(pid: Pid) -> None: ...
+async def too_few() -> None: ...
 
 
-def not_async(pid: Pid, reason: Reason) -> None: ...
+def not_async(departure: Departure) -> None: ...
 
 
 async def watches(watcher: Pid, pid: Pid) -> None:

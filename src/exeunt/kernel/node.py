@@ -40,6 +40,7 @@ from exeunt.kernel.process import Process, running_process
 from exeunt.kernel.signals import signal as send_signal
 from exeunt.kernel.timers import Timers
 from exeunt.kernel.trio_seam import repeat_from
+from exeunt.kernel.watchdog import watching
 
 T = TypeVar("T")
 
@@ -334,6 +335,7 @@ async def open_node(
     signals: bool = True,
     kill_grace: float = KILL_GRACE,
     shutdown: float = SHUTDOWN_BUDGET,
+    watchdog: float | None = None,
 ) -> AsyncGenerator[Node, None]:
     """Open a node; the block is its main process.
 
@@ -343,6 +345,9 @@ async def open_node(
     seconds where it has none of its own), then whatever is left. A second SIGINT or SIGTERM cancels
     everything at once. A killed process that does not unwind within `kill_grace` seconds is
     declared dead and listed as a zombie; the node still waits for its code to end.
+
+    `watchdog`: seconds for which one process may keep all others from running before the log names
+    it, and the line at which it stands; None for no such watch.
 
     `seed` seeds `node.random`. Raises what the block raises; `KeyboardInterrupt` after SIGINT,
     `SystemExit` after SIGTERM; and `MainExited` if the block was ended by an exit signal, for
@@ -364,7 +369,7 @@ async def open_node(
                 # Up to here it cannot be shut down, so it must come up, be it to end at once.
                 await nursery.start(node.host, catch_signals)
             try:
-                with main.scope:
+                with watching(watchdog, node.events), main.scope:
                     yield node
             except BaseException as error:
                 # Kept, and raised when the shutdown is over.
@@ -406,19 +411,20 @@ def run(
     *args: Any,
     seed: int | None = None,
     clock: trio.abc.Clock | None = None,
+    watchdog: float | None = 1.0,
 ) -> T:
     """Run an async function as the main process of a new node, within a new `trio.run`.
 
     Returns what it returns and raises what `open_node` raises. With a `seed` two runs do the same
     in the same order, as far as it is the program that decides: it seeds `node.random` and the
     order in which trio runs its tasks. With `clock=trio.testing.MockClock(autojump_threshold=0)`
-    time does not pass by itself either.
+    time does not pass by itself either. `watchdog` is that of `open_node`.
     """
     if seed is not None:
         repeat_from(seed)
 
     async def program() -> T:
-        async with open_node(seed=seed):
+        async with open_node(seed=seed, watchdog=watchdog):
             return await main(*args)
         raise AssertionError("open_node does not swallow exceptions")
 

@@ -1,0 +1,3 @@
+"""A node around each test that asks for one."""
+
+pytest_plugins = ["exeunt.testing.plugin"]

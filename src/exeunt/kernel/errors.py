@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from exeunt.kernel.exits import Crash, Reason
+from exeunt.kernel.exits import NOPROC, Crash, Reason, is_reason
 from exeunt.kernel.ids import Pid
 
 
@@ -62,7 +62,11 @@ class CallFailed(Exception):
             self.__cause__ = reason.exception
 
     def __str__(self) -> str:
-        return f"call to {self.server} failed ({self.reason}); the request was {self.request!r}"
+        why = str(self.reason)
+        if is_reason(self.reason, NOPROC):
+            named = isinstance(self.server, str)
+            why = "noproc: there is no process " + ("of that name" if named else "any more")
+        return f"call to {self.server} failed ({why}); the request was {self.request!r}"
 
 
 @dataclass(frozen=True, slots=True)

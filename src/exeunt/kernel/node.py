@@ -10,6 +10,7 @@ in order, and when `open_node` returns, nothing that it started is alive.
 
 from __future__ import annotations
 
+import inspect
 import random
 import signal
 import threading
@@ -98,7 +99,14 @@ class Node:
         if isinstance(to, str):
             return self.names.find(to)
         if not hasattr(to, "whereis"):
-            raise TypeError(f"a process is given by its pid, its name, or a Via, not by {to!r}")
+            given: object = to
+            hint = ""
+            if inspect.iscoroutine(given):
+                given.close()
+                hint = ": is an `await` missing where it comes from?"
+            raise TypeError(
+                f"a process is given by its pid, its name, or a Via, not by {given!r}{hint}"
+            )
         pid = to.whereis()
         return None if pid is None else self.find(pid)
 
@@ -420,6 +428,10 @@ def run(
     order in which trio runs its tasks. With `clock=trio.testing.MockClock(autojump_threshold=0)`
     time does not pass by itself either. `watchdog` is that of `open_node`.
     """
+    given: object = main
+    if inspect.iscoroutine(given):
+        given.close()
+        raise TypeError(f"run takes the async function without calling it: run({given.__name__})")
     if seed is not None:
         repeat_from(seed)
 

@@ -104,6 +104,10 @@ def spawn_process(
     given: object = body
     if inspect.iscoroutine(given):
         given.close()
+        raise TypeError(
+            "spawn takes the async function without calling it, and its arguments beside it: "
+            f"spawn({given.__name__}, …)"
+        )
     if not callable(given):
         raise TypeError(f"spawn takes an async function and its arguments, not {body!r}")
     shown: str = label or getattr(body, "__qualname__", None) or repr(body)

@@ -35,7 +35,7 @@ logger = logging.getLogger("exeunt")
 class LoopBlocked(Event):
     """Something has kept the loop from coming round; it is over now.
 
-    `pid` is None if it was not a process's own task: a task that one has started in a nursery, or the
+    `pid` is None if it was not a process's own task: one that it has started in a nursery, or the
     main process. `where` is the file and the line.
     """
 

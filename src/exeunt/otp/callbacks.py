@@ -1,19 +1,24 @@
-"""Guard against misspelt callbacks.
+"""Guard against callbacks that would never be called, or could not be.
 
-A method `handel_info` would simply never be called. A class of callbacks refuses such a name when
-it is defined, and says which one was probably meant.
+A method `handel_info` would simply never be called, and one without `async` would fail when the
+first message comes. A class of callbacks refuses both when it is defined, and says what was
+probably meant.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import inspect
+from collections.abc import Callable, Collection
 from difflib import get_close_matches
 
 
 def refuse_misspelt(cls: type, callbacks: Collection[str]) -> None:
-    """Raise TypeError if a method of `cls` is nearly, but not quite, named like a callback."""
+    """Raise TypeError if a method of `cls` is nearly, but not quite, a callback."""
     for name, value in vars(cls).items():
-        if name.startswith("_") or name in callbacks or not callable(value):
+        if name in callbacks:
+            _refuse_plain(cls, name, value)
+            continue
+        if name.startswith("_") or not callable(value):
             continue
         if any(name in vars(base) for base in cls.__mro__[1:]):
             continue
@@ -25,6 +30,24 @@ def refuse_misspelt(cls: type, callbacks: Collection[str]) -> None:
             )
 
 
+def refuse_plain(method: Callable[..., object], what: str) -> None:
+    """Raise TypeError if a function that is awaited later is a plain one."""
+    # One that wraps another may well return what can be awaited.
+    if (
+        inspect.isfunction(method)
+        and not inspect.iscoroutinefunction(method)
+        and not hasattr(method, "__wrapped__")
+    ):
+        raise TypeError(f"{what} is awaited: write `async def {method.__name__}`")
+
+
+def _refuse_plain(cls: type, name: str, method: Callable[..., object]) -> None:
+    for base in cls.__mro__[1:]:
+        if inspect.iscoroutinefunction(vars(base).get(name)):
+            refuse_plain(method, f"{cls.__qualname__}.{name}")
+            return
+
+
 def _meant(name: str, callbacks: Collection[str]) -> str | None:
     """Return the callback that a name is nearly the same as, None if there is none.
 
@@ -32,7 +55,7 @@ def _meant(name: str, callbacks: Collection[str]) -> str | None:
     """
     if name.startswith("handle_"):
         rests = [one.removeprefix("handle_") for one in callbacks if one.startswith("handle_")]
-        found = get_close_matches(name.removeprefix("handle_"), rests, 1, 0.8)
+        found = get_close_matches(name.removeprefix("handle_"), rests, 1, 0.75)
         return f"handle_{found[0]}" if found else None
     found = get_close_matches(name, [one for one in callbacks if len(one) > 5], 1, 0.8)
     return found[0] if found else None

@@ -64,7 +64,7 @@ from exeunt.kernel.names import Destination, Name
 from exeunt.kernel.primitives import call, send, spawn_process, unlink
 from exeunt.kernel.primitives import exit as exit_signal
 from exeunt.kernel.process import current_process
-from exeunt.otp.callbacks import refuse_misspelt
+from exeunt.otp.callbacks import refuse_misspelt, refuse_plain
 from exeunt.otp.results import CallResult, CastResult, InitResult, NoReply, Refuse, Reply, Stop
 from exeunt.otp.results import UnexpectedRequest as UnexpectedRequest
 from exeunt.otp.server_loop import Cast, MethodRequest, ServerLoop, StopRequest
@@ -273,6 +273,7 @@ class on_call(Generic[P, R]):
         ],
     ) -> None: ...
     def __init__(self, method: Callable[..., Any]) -> None:
+        refuse_plain(method, f"an @on_call method, {method.__qualname__},")
         self._method = method
         self.__doc__ = method.__doc__
         self.__wrapped__ = method
@@ -316,6 +317,7 @@ class on_cast(Generic[P]):
     def __init__(
         self, method: Callable[Concatenate[Any, P], Coroutine[Any, Any, CastResult]]
     ) -> None:
+        refuse_plain(method, f"an @on_cast method, {method.__qualname__},")
         self._method = method
         self._signature = inspect.signature(method)
         self.__doc__ = method.__doc__
@@ -376,6 +378,11 @@ def child_of_server(
     )
 
 
+def _takes_name(server: Callable[[], Any]) -> bool:
+    parameters = inspect.signature(cast("type[GenServer]", server).init).parameters
+    return any(one.name == "name" or one.kind is one.VAR_KEYWORD for one in parameters.values())
+
+
 async def start_server(
     server: Callable[[], Any],
     args: tuple[Any, ...],
@@ -387,6 +394,12 @@ async def start_server(
     """Start a server and wait for its `init`; what all ways to start one come down to."""
     if not (name is None or isinstance(name, str) or hasattr(name, "register")):
         raise TypeError(f"a server is named by a string or a Via, not by {name!r}")
+    if "name" in kwargs and not _takes_name(server):
+        label = getattr(server, "__name__", "Server")
+        raise TypeError(
+            f"{label}.init takes no name: a server is given one before it is started, "
+            f"`{label}.named({kwargs['name']!r}).start_link(…)`"
+        )
     parent = current_process()
     kind = cast("type[GenServer]", server)
     label = kind.__qualname__

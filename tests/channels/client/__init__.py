@@ -1,0 +1,1 @@
+"""The client of channels, against real servers and against scripted ones."""

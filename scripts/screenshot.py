@@ -68,9 +68,9 @@ def play(playwright: Playwright, chromium: Path, browser: Browser, url: str) -> 
     enter("Leslie")
     ada.sees_here("Ada", "Grace", "Frances", "Leslie")
     ada.throw_out("Leslie")
-    ada.sees_left("Leslie", "disconnected by the server")
+    ada.sees_left("Leslie", "thrown out by Ada")
 
-    grace.sees_left("Leslie", "disconnected by the server")
+    grace.sees_left("Leslie", "thrown out by Ada")
     grace.say("Five ways, and each one told.")
     ada.hears("Grace", "Five ways, and each one told.")
     ada.sees_here("Ada", "Grace", "Frances")

@@ -6,53 +6,17 @@ import argparse
 import logging
 import secrets
 import sys
-from functools import partial
 
-from examples.chat.web import UserSocket, pages
-from exeunt import (
-    DynamicSupervisor,
-    Exit,
-    StartFailed,
-    Supervisor,
-    Watcher,
-    receive,
-    run,
-    trap_exit,
-)
-from exeunt.channels import Endpoint, Mount, PubSub, Tokens
-
-logger = logging.getLogger("chat")
+from examples.chat.tree import children
+from exeunt import ChildSpec, Exit, StartFailed, Supervisor, receive, run, trap_exit
+from exeunt.channels import Endpoint, Tokens
 
 
-async def serve(host: str, port: int, secret: str) -> int:
+async def serve(specs: list[ChildSpec]) -> int:
     """Run the chat until its supervisor ends; return the exit status of the program."""
-    hub = PubSub()
-    tokens = Tokens(secret)
-    socket = Mount(
-        partial(UserSocket, tokens),
-        # The page sends a heartbeat every 10 seconds: a client that has been silent for longer
-        # than that, and a little, has lost its connection.
-        timeout=15.0,
-        max_frame_size=16 * 1024,
-    )
     trap_exit()
     try:
-        supervisor = await Supervisor.start_link(
-            [
-                # First, because if it dies nobody hears of those who leave: then all of it begins
-                # anew, the rooms too, and the pages come back.
-                Watcher.named("watcher").child(),
-                DynamicSupervisor.named("rooms").child(max_children=1000),
-                Endpoint.named("endpoint").child(
-                    {"/socket": socket},
-                    host=host,
-                    port=port,
-                    hub=hub,
-                    pages=partial(pages, tokens),
-                ),
-            ],
-            strategy="rest_for_one",
-        )
+        supervisor = await Supervisor.start_link(specs, strategy="one_for_one")
     except StartFailed as failed:
         print(f"The chat cannot start: {failed}", file=sys.stderr)
         return 1
@@ -73,21 +37,30 @@ def main() -> int:
         default=None,
         help="secret that signs the tokens, 20 letters or more (by default a new one each time)",
     )
+    parser.add_argument(
+        "--history",
+        metavar="FILE",
+        default=None,
+        help="file that keeps what was said over a restart (by default it is forgotten)",
+    )
     parser.add_argument("--verbose", action="store_true", help="log what happens")
     arguments = parser.parse_args()
+    if arguments.history is not None and arguments.secret is None:
+        parser.error("--history needs --secret too, or nobody is who they were after a restart")
     logging.basicConfig(
         level=logging.INFO if arguments.verbose else logging.WARNING,
         format="%(asctime)s %(levelname)-7s %(message)s",
     )
     try:
-        return run(serve, arguments.host, arguments.port, arguments.secret or _new_secret())
+        tokens = Tokens(arguments.secret or secrets.token_urlsafe(48))
+    except ValueError as error:
+        parser.error(str(error))
+    specs = children(tokens, host=arguments.host, port=arguments.port, history=arguments.history)
+    try:
+        return run(serve, specs)
     except KeyboardInterrupt:
         print("\nGood night.")
         return 0
-
-
-def _new_secret() -> str:
-    return secrets.token_urlsafe(48)
 
 
 if __name__ == "__main__":

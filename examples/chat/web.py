@@ -1,129 +1,72 @@
-"""What the browser talks to: the page, the tokens, the socket, and the channel of a room."""
+"""What the browser talks to: the page and its files, the sign-in, and the socket."""
 
 from __future__ import annotations
 
-import itertools
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from examples.chat.rooms import Member, Room, RoomIsFull, find_room, say_goodbye
-from exeunt import Down, Stop, Watcher, monitor
-from exeunt.channels import (
-    Channel,
-    ConnectInfo,
-    Error,
-    InResult,
-    JoinResult,
-    Ok,
-    Params,
-    Request,
-    Response,
-    Socket,
-    TokenError,
-    Tokens,
-)
+from examples.chat.channels import LobbyChannel, Rates, RoomChannel, UserChannel
+from examples.chat.limits import MOST_TOPICS_OF_A_TAB, Declined
+from examples.chat.people import person_from, sign_in
+from exeunt.channels import ConnectInfo, Params, Request, Response, Socket, Tokens
 from exeunt.channels.static import StaticFiles
 
-TOKEN_AGE: Final = 60.0
-"""Seconds that a token is good for: the page fetches one right before it connects."""
-
-LONGEST_NAME: Final = 32
-LONGEST_TEXT: Final = 2000
-
-_numbers = itertools.count(1)
-
-STATIC = StaticFiles(
+STATIC: Final = StaticFiles(
     Path(__file__).parent / "static",
     headers=(
-        ("Content-Security-Policy", "default-src 'self'; frame-ancestors 'none'"),
+        # Nothing from elsewhere, no script or style within the page, no page around it.
+        (
+            "Content-Security-Policy",
+            "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        ),
         ("Referrer-Policy", "no-referrer"),
     ),
 )
 
 
-class RoomChannel(Channel):
-    """One person in one room."""
-
-    async def join(self, topic: str, params: Any) -> JoinResult:
-        """Enter the room; from here on the watcher sees to it that everybody hears of the end."""
-        name = topic.removeprefix("room:")
-        if not 1 <= len(name) <= LONGEST_NAME or not name.isprintable():
-            return Error({"reason": f"A room has a name of 1 to {LONGEST_NAME} letters."})
-        self.room = await find_room(name, self.hub)
-        name_of_user = self.assigns["name"]
-        self.member = Member(next(_numbers), name_of_user, self.pid, self.socket_id or "")
-        # If the room crashes, its members go as well, and their pages join the new one.
-        monitor(self.room)
-        await Watcher.watch("watcher", self.pid, say_goodbye, name, self.member.id)
-        try:
-            return Ok(await Room.enter(self.room, self.member))
-        except RoomIsFull as full:
-            return Error({"reason": str(full)})
-
-    async def handle_info(self, message: Any) -> Stop | None:
-        """End when the room has ended."""
-        match message:
-            case Down(process=pid) if pid is self.room:
-                return Stop("the room has ended")
-            case _:
-                return None
-
-    async def handle_in(self, event: str, payload: Any) -> InResult:
-        """Do what the page asks for."""
-        match event, payload:
-            case "say", {"text": str(text)}:
-                if not 1 <= len(text.strip()) <= LONGEST_TEXT:
-                    return Error({"reason": f"A message has 1 to {LONGEST_TEXT} letters."})
-                await Room.say(self.room, self.member.id, text)
-                return Ok()
-            case "throw_out", {"id": int(id)}:
-                other = await Room.find(self.room, id)
-                if other is None:
-                    return Error({"reason": "There is nobody of that name any more."})
-                self.hub.broadcast(other.socket, "disconnect", {})
-                return Ok()
-            case "crash", _:
-                raise RuntimeError("the crash button was pressed")
-            case _:
-                return Error({"reason": f"This room does not understand {event!r}."})
-
-
 class UserSocket(Socket):
     """One browser tab."""
 
-    channels = {"room:*": RoomChannel}
+    channels = {"lobby": LobbyChannel, "room:*": RoomChannel, "user:*": UserChannel}
+    max_channels = MOST_TOPICS_OF_A_TAB
 
-    def __init__(self, tokens: Tokens) -> None:
+    def __init__(self, tokens: Tokens, rates: Rates) -> None:
         super().__init__()
         self.tokens = tokens
+        self.rates = rates
 
     async def connect(self, params: Params, info: ConnectInfo) -> bool:
-        """Let in whoever has a token of ours that is not too old."""
-        try:
-            name = self.tokens.verify("user", params.get("token"), max_age=TOKEN_AGE)
-        except TokenError:
-            return False
-        self.assigns = {"name": name, "tab": f"tab:{next(_numbers)}"}
-        return True
+        """Let in whoever has a token of ours that is not too old.
 
-    def id(self) -> str:
-        """Name the connection, so that it can be disconnected."""
-        return str(self.assigns["tab"])
+        phoenix.js sends it in a header, so that it stands in no URL and no server's log.
+        """
+        try:
+            person = person_from(self.tokens, info.auth_token)
+        except Declined:
+            return False
+        self.assigns = {"person": person, "rates": self.rates}
+        return True
 
 
 async def pages(tokens: Tokens, request: Request) -> Response:
-    """Answer what is no socket: the page, its files, and its tokens."""
-    if request.path != "/token":
+    """Answer what is no socket: the page, its files, and the sign-in."""
+    if request.path != "/sign-in":
         return await STATIC.respond(request, request.path)
-    if request.method not in ("GET", "HEAD"):
-        return Response.text(405, "method not allowed\n", (("Allow", "GET, HEAD"),))
-    name = request.query.get("name", "")
-    name = " ".join(name.split()) if isinstance(name, str) else ""
-    if not 1 <= len(name) <= LONGEST_NAME or not name.isprintable():
-        problem = f"Choose a name of 1 to {LONGEST_NAME} letters."
-        return _json(400, {"error": problem})
-    return _json(200, {"token": tokens.sign("user", name), "name": name})
+    if request.method != "POST":
+        return Response.text(405, "method not allowed\n", (("Allow", "POST"),))
+    try:
+        asked: object = json.loads(request.body)
+    except (ValueError, RecursionError):
+        asked = None
+    if not isinstance(asked, Mapping):
+        return _json(400, {"error": "Sign in with a JSON object that has a name."})
+    try:
+        person, token = sign_in(tokens, asked.get("name"), asked.get("token"))
+    except Declined as error:
+        return _json(400, {"error": str(error)})
+    return _json(200, {"id": person.id, "name": person.name, "token": token})
 
 
 def _json(status: int, value: object) -> Response:

@@ -56,10 +56,13 @@ def kill(browser: Browser) -> None:
 class Visitor:
     """Somebody with a page of their own, in a browser context of their own."""
 
-    def __init__(self, browser: Browser, name: str, **context: Any) -> None:
+    def __init__(self, browser: Browser | Page, name: str, **context: Any) -> None:
         self.name = name
         self.has_options = bool(context)
-        self.context = browser.new_context(**context)
+        if isinstance(browser, Page):
+            self.context = browser.context
+        else:
+            self.context = browser.new_context(**context)
         self.context.set_default_timeout(WITHIN)
         self.page: Page = self.context.new_page()
         self.problems: list[str] = []
@@ -98,7 +101,30 @@ class Visitor:
         self.page.get_by_test_id(button).click()
 
     def throw_out(self, name: str) -> None:
-        self.member(name).get_by_role("button").click()
+        self.member(name).get_by_role("button", name="Throw out").click()
+
+    def whisper(self, name: str, text: str) -> None:
+        """Open the private conversation with somebody who is here, and write to them."""
+        self.member(name).get_by_role("button", name="Whisper to").click()
+        expect(self.page.get_by_test_id("room-title")).to_have_text(name)
+        self.say(text)
+
+    def show(self, place: str) -> None:
+        """Switch to a room, which is opened if it is not yet, or to a private conversation."""
+        places = self.page.locator("#places")
+        places.get_by_role("button").filter(has=self.page.get_by_text(place, exact=True)).click()
+        expect(self.page.get_by_test_id("room-title")).to_have_text(place)
+
+    def open_room(self, room: str) -> None:
+        self.page.get_by_test_id("open-room").fill(room)
+        self.page.get_by_test_id("open").click()
+        expect(self.page.get_by_test_id("room-title")).to_have_text(room)
+
+    def another_tab(self, url: str, room: str) -> Visitor:
+        """Open another tab of this browser, which is the same person."""
+        tab = Visitor(self.page, self.name)
+        tab.enter(url, room)
+        return tab
 
     # -- what they see ----------------------------------------------------------------------------
 
@@ -108,8 +134,12 @@ class Visitor:
         expect(body).to_have_attribute("data-status", status, timeout=within)
 
     def sees_here(self, *names: str) -> None:
-        """Wait until the list of those present is exactly this: oneself first, then by arrival."""
-        names_shown = self.page.get_by_test_id("members").locator(".member-name")
+        """Wait until the list of those present is exactly this: oneself first, then by arrival.
+
+        The bot, which is in every room, does not count.
+        """
+        people = self.page.get_by_test_id("members").locator("li:not([data-bot])")
+        names_shown = people.locator(".member-name")
         expect(names_shown).to_have_text(list(names), timeout=WITHIN)
         assert all(names), names
         expect(self.page.locator("#here-count")).to_have_text(str(len(names)), timeout=WITHIN)
@@ -127,6 +157,19 @@ class Visitor:
         """Wait until the log tells that somebody has left, and how."""
         left = self.entries("left", name).filter(has=self.page.get_by_text(how, exact=True))
         expect(left).to_have_count(times, timeout=within)
+
+    def has_said(self, name: str, *texts: str) -> None:
+        """Wait until these, in this order, are all that the log shows of what somebody said."""
+        said = self.entries("said", name).locator(".text")
+        expect(said).to_have_text(list(texts), timeout=WITHIN)
+
+    def is_waiting_with(self, *texts: str) -> None:
+        """Wait until exactly these messages are shown as not sent yet."""
+        pending = self.page.get_by_test_id("pending").locator(".text")
+        expect(pending).to_have_text(list(texts), timeout=WITHIN)
+
+    def sees_typing(self, words: str) -> None:
+        expect(self.page.get_by_test_id("typing")).to_have_text(words, timeout=WITHIN)
 
     def sees_joined(self, name: str, *, times: int = 1) -> None:
         expect(self.entries("joined", name)).to_have_count(times, timeout=WITHIN)

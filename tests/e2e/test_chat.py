@@ -5,84 +5,32 @@ Each way to leave is gone once, and the others read on their page which one it w
 
 from __future__ import annotations
 
+import base64
 import http.client
+import json
 import re
 import signal
 import socket
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
-from urllib.parse import urlencode, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, Playwright, expect
 
 from exeunt.channels import Tokens
-from tests.conftest import locate
 from tests.e2e.browser import Visitor, kill, open_browser
+from tests.e2e.chat_fixtures import *  # noqa: F403
+from tests.e2e.chat_fixtures import SECRET, Chat, Visit
 from tests.e2e.programs import Program
 from tests.e2e.proxy import SilentProxy
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 in_a_browser = pytest.mark.needs("chromium")
 
-SECRET = "a secret for nothing but tests"
 CRASHED = "crashed: RuntimeError: the crash button was pressed"
-
-Visit: TypeAlias = Callable[..., Visitor]
-
-
-class Chat(Program):
-    """A chat of one's own."""
-
-    def __init__(self, port: int = 0) -> None:
-        super().__init__("examples.chat", "--port", str(port), "--secret", SECRET)
-        self.url = ""
-
-    def __enter__(self) -> Chat:
-        super().__enter__()
-        with ExitStack() as stack:
-            stack.push(super().__exit__)
-            self.url = self.line(r"Chat rooms are open at (http://\S+)")[1]
-            stack.pop_all()
-        return self
-
-    @property
-    def port(self) -> int:
-        port = urlsplit(self.url).port
-        assert port is not None
-        return port
-
-
-@pytest.fixture(scope="module")
-def chat() -> Generator[Chat]:
-    """The chat that those tests share which do it no harm; each has a room of its own."""
-    with Chat() as chat:
-        yield chat
-        crashes = chat.stderr().count("\nRuntimeError: the crash button was pressed\n")
-        assert chat.stderr().count("Traceback") == crashes
-
-
-@pytest.fixture(scope="module")
-def playwright() -> Generator[Playwright]:
-    with sync_playwright() as playwright:
-        yield playwright
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Path:
-    path = locate("chromium")
-    assert path is not None, "the tests that use this are marked to need it"
-    return path
-
-
-@pytest.fixture(scope="module")
-def browser(playwright: Playwright, chromium: Path) -> Generator[Browser]:
-    with open_browser(playwright, chromium) as browser:
-        yield browser
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,55 +64,10 @@ def silence(browser: Browser, chat: Chat) -> Generator[Silence]:
         yield Silence(ada, bob, proxy, since)
 
 
-@pytest.fixture(scope="module")
-def idle_visitors() -> list[Visitor]:
-    """Those whose test is over: to open a browser context takes longer than most tests."""
-    return []
-
-
-@pytest.fixture
-def visit(browser: Browser, silence: Silence, idle_visitors: list[Visitor]) -> Generator[Visit]:
-    """Return what opens a page for somebody; in the end no page may have had a problem."""
-    visitors: list[Visitor] = []
-
-    def visit(name: str, **context: object) -> Visitor:
-        if context or not idle_visitors:
-            visitor = Visitor(browser, name, **context)
-        else:
-            visitor = idle_visitors.pop()
-            visitor.name = name
-        visitors.append(visitor)
-        return visitor
-
-    yield visit
-    problems = [problem for visitor in visitors for problem in visitor.problems]
-    for visitor in visitors:
-        if problems or visitor.has_options or visitor.page.is_closed():
-            visitor.context.close()
-        else:
-            visitor.page.goto("about:blank")
-            idle_visitors.append(visitor)
-    assert problems == []
-
-
-@pytest.fixture
-def room(request: pytest.FixtureRequest) -> str:
-    return str(request.node.name).removeprefix("test_")[:32]
-
-
-@pytest.fixture
-def ada(visit: Visit, chat: Chat, room: str) -> Visitor:
-    ada = visit("Ada")
-    ada.enter(chat.url, room)
-    return ada
-
-
-@pytest.fixture
-def bob(ada: Visitor, visit: Visit, chat: Chat, room: str) -> Visitor:
-    bob = visit("Bob")
-    bob.enter(chat.url, room)
-    ada.sees_here("Ada", "Bob")
-    return bob
+@pytest.fixture(autouse=True)
+def begin_early(request: pytest.FixtureRequest) -> None:
+    if "visit" in request.fixturenames:
+        request.getfixturevalue("silence")
 
 
 # -- talking
@@ -235,12 +138,12 @@ def test_a_name_or_a_room_that_is_not_accepted_is_explained_at_the_door(
     expect(door).to_have_text("Choose a name first.")
     ada.page.get_by_test_id("name").fill("Ada\N{RIGHT-TO-LEFT OVERRIDE}")
     ada.page.get_by_test_id("enter").click()
-    expect(door).to_have_text("Choose a name of 1 to 32 letters.")
-    ada.problems.clear()  # the browser reports the status 400 of the token
+    expect(door).to_have_text("A name has 1 to 32 letters.")
+    ada.problems.clear()  # the browser reports the status 400 of the sign-in
     ada.page.get_by_test_id("name").fill("Ada")
     ada.page.get_by_test_id("room").fill("lobby\N{RIGHT-TO-LEFT OVERRIDE}")
     ada.page.get_by_test_id("enter").click()
-    expect(door).to_have_text("A room has a name of 1 to 32 letters.")
+    expect(door).to_have_text("A room has 1 to 32 letters.")
     ada.page.get_by_test_id("room").fill("lobby")
     ada.page.get_by_test_id("enter").click()
     ada.is_("live")
@@ -338,21 +241,6 @@ def test_the_crash_button(ada: Visitor, bob: Visitor) -> None:
     assert ada.ways_seen() == [("Bob", CRASHED)]
 
 
-@in_a_browser
-def test_being_thrown_out_and_coming_back(ada: Visitor, bob: Visitor) -> None:
-    ada.throw_out("Bob")
-    ada.sees_left("Bob", "disconnected by the server")
-    ada.sees_here("Ada")
-    bob.is_told("The server disconnected you.")
-    bob.is_("out")
-    bob.press("come-back")
-    bob.is_("live")
-    ada.sees_here("Ada", "Bob")
-    bob.say("Sorry")
-    ada.hears("Bob", "Sorry")
-    assert ada.ways_seen() == [("Bob", "disconnected by the server")]
-
-
 # -- servers that come and go
 
 
@@ -372,7 +260,11 @@ def test_a_restarted_server_is_found_again(visit: Visit) -> None:
         assert chat.url == url
         for visitor in (ada, bob):
             visitor.is_("live")
-            expect(visitor.entries("note")).to_contain_text(["You are back."])
+            # The new server knows nothing; what was said stands on the pages that have seen it.
+            expect(visitor.entries("note")).to_contain_text(
+                ["The room has begun anew", "You are back."]
+            )
+            visitor.hears("Ada", "Before")
         ada.sees_here("Ada", "Bob")
         bob.sees_here("Bob", "Ada")
         ada.say("After")
@@ -380,7 +272,7 @@ def test_a_restarted_server_is_found_again(visit: Visit) -> None:
         for visitor in (ada, bob):
             visitor.hears("Ada", "After")
             visitor.hears("Bob", "Indeed")
-            assert visitor.entries("said").count() == 2
+            assert visitor.entries("said").count() == 3
         assert chat.end(signal.SIGINT).stderr == ""
 
 
@@ -401,7 +293,7 @@ def test_a_signal_shuts_everything_down_in_order(
         for half in (
             b"",
             b"GET / HT",
-            b"POST /token HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n",
+            b"POST /sign-in HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n",
         ):
             idle = stack.enter_context(closing(socket.create_connection(("127.0.0.1", chat.port))))
             idle.sendall(half)
@@ -421,7 +313,7 @@ def test_the_help_is_helpful() -> None:
         ended = program.wait()
     assert ended.status == 0
     assert ended.stderr == ""
-    for option in ("--host", "--port", "--secret", "--verbose"):
+    for option in ("--host", "--port", "--secret", "--history", "--verbose"):
         assert option in ended.stdout
 
 
@@ -436,52 +328,143 @@ def test_a_port_that_is_taken_is_said_so_in_plain_words() -> None:
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--secret", "short"), "at least 20 characters"),
+        (("--history", "somewhere"), "--history needs --secret"),
+    ],
+)
+def test_options_that_make_no_sense_are_explained(options: tuple[str, ...], words: str) -> None:
+    with Program("examples.chat", "--port", "0", *options) as program:
+        ended = program.wait()
+    assert ended.status == 2
+    assert words in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_history_that_cannot_be_read_is_said_so_in_plain_words(tmp_path: Path) -> None:
+    history = tmp_path / "history"
+    history.write_text("This is a letter and no database." * 10)
+    with Program(
+        "examples.chat", "--port", "0", "--secret", SECRET, "--history", str(history)
+    ) as program:
+        ended = program.wait()
+    assert ended.status == 1
+    assert str(history) in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert history.read_text().startswith("This is a letter")
+
+
 # -- tokens
 
 
 def connect(chat: Chat, token: str | None, **headers: str) -> int:
     """Ask for the WebSocket as a browser does; return the status."""
-    params = {"vsn": "2.0.0"} if token is None else {"vsn": "2.0.0", "token": token}
+    offered = "phoenix"
+    if token is not None:
+        encoded = base64.b64encode(token.encode()).decode().rstrip("=")
+        offered += f", base64url.bearer.phx.{encoded}"
     with closing(http.client.HTTPConnection("127.0.0.1", chat.port, timeout=10)) as connection:
         connection.request(
             "GET",
-            f"/socket/websocket?{urlencode(params)}",
+            "/socket/websocket?vsn=2.0.0",
             headers={
                 "Connection": "Upgrade",
                 "Upgrade": "websocket",
                 "Sec-WebSocket-Version": "13",
                 "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+                "Sec-WebSocket-Protocol": offered,
                 **headers,
             },
         )
         return connection.getresponse().status
 
 
+def sign(name: str, salt: str = "person", secret: str = SECRET, *, ago: float = 0.0) -> str:
+    data = {"id": name.lower(), "name": name}
+    return Tokens(secret).sign(salt, data, signed_at=time.time() - ago)
+
+
 def test_a_connection_needs_a_token_of_ours_that_is_not_too_old(chat: Chat) -> None:
-    tokens = Tokens(SECRET)
-    good = tokens.sign("user", "Ada")
+    good = sign("Ada")
+    day = 24 * 3600
     assert connect(chat, good) == 101
     assert connect(chat, None) == 403
     assert connect(chat, "") == 403
     assert connect(chat, "not a token") == 403
     # Not its last letter, two bits of which mean nothing.
     assert connect(chat, good[:-2] + ("A" if good[-2] != "A" else "B") + good[-1]) == 403
-    assert connect(chat, Tokens("another secret, long enough").sign("user", "Ada")) == 403
-    assert connect(chat, tokens.sign("guest", "Ada")) == 403
-    assert connect(chat, tokens.sign("user", "Ada", signed_at=time.time() - 62)) == 403
-    assert connect(chat, tokens.sign("user", "Ada", signed_at=time.time() - 50)) == 101
-    assert connect(chat, tokens.sign("user", "Ada", signed_at=time.time() + 60)) == 403
+    assert connect(chat, sign("Ada", secret="another secret, long enough")) == 403
+    assert connect(chat, sign("Ada", salt="guest")) == 403
+    assert connect(chat, Tokens(SECRET).sign("person", "Ada")) == 403
+    assert connect(chat, sign("Ada", ago=day + 2)) == 403
+    assert connect(chat, sign("Ada", ago=day - 60)) == 101
+    assert connect(chat, sign("Ada", ago=-60)) == 403
     # A good token from the page of another site is not used by ours.
     assert connect(chat, good, Origin="http://elsewhere.example") == 403
+
+
+def sign_in(chat: Chat, body: str) -> tuple[int, dict[str, str]]:
+    with closing(http.client.HTTPConnection("127.0.0.1", chat.port, timeout=10)) as connection:
+        connection.request("POST", "/sign-in", body=body)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+
+
+def test_signing_in_gives_an_id_that_a_token_keeps(chat: Chat) -> None:
+    status, ada = sign_in(chat, json.dumps({"name": " Ada   Lovelace "}))
+    assert (status, ada["name"]) == (200, "Ada Lovelace")
+    assert connect(chat, ada["token"]) == 101
+
+    def again(**asked: str) -> str:
+        status, answer = sign_in(chat, json.dumps(asked))
+        assert status == 200
+        return answer["id"]
+
+    assert again(name="Ada Lovelace", token=ada["token"]) == ada["id"]
+    # Neither the name alone nor the token under another name makes anybody the same person.
+    assert again(name="Ada Lovelace") != ada["id"]
+    assert again(name="Ada Lovelace", token="forged") != ada["id"]
+    assert again(name="Somebody else", token=ada["token"]) != ada["id"]
+    # Too old to connect with is not too old to be changed for a new one.
+    assert again(name="Ada", token=sign("Ada", ago=48 * 3600)) == "ada"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *("", "{", "[]", "null", '"Ada"', "{}", "[" * 100_000, "\x00"),
+        *('{"name": null}', '{"name": 7}', '{"name": ["Ada"]}', '{"name": ""}', '{"name": " "}'),
+        *('{"name": "' + "x" * 33 + '"}', '{"name": "\\u202eAda"}', '{"name": "\\ud800"}'),
+    ],
+    ids=lambda body: repr(body[:20]),
+)
+def test_a_sign_in_that_is_none_is_explained(chat: Chat, body: str) -> None:
+    status, answer = sign_in(chat, body)
+    assert status == 400
+    assert answer["error"]
+
+
+@in_a_browser
+def test_the_token_stands_in_no_url(visit: Visit, chat: Chat, room: str) -> None:
+    ada = visit("Ada")
+    urls: list[str] = []
+    ada.page.on("websocket", lambda websocket: urls.append(websocket.url))
+    ada.page.on("request", lambda request: urls.append(request.url))
+    ada.enter(chat.url, room)
+    token = ada.page.evaluate("localStorage.getItem('exeunt.token.Ada')")
+    assert any(url.startswith("ws://") for url in urls)
+    assert not any(token in url or "Ada" in url for url in urls)
 
 
 @in_a_browser
 def test_a_page_with_a_token_that_is_not_accepted_stays_at_the_door(
     visit: Visit, chat: Chat, room: str
 ) -> None:
-    old = Tokens(SECRET).sign("user", "Ada", signed_at=time.time() - 3600)
+    old = {"id": "ada", "name": "Ada", "token": sign("Ada", ago=48 * 3600)}
     ada = visit("Ada")
-    ada.page.route("**/token?*", lambda route: route.fulfill(json={"token": old, "name": "Ada"}))
+    ada.page.route("**/sign-in", lambda route: route.fulfill(json=old))
     ada.knock(chat.url, room)
     door = ada.page.get_by_test_id("door-error")
     expect(door).to_have_text(

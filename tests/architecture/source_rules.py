@@ -22,6 +22,9 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "channels": frozenset({"kernel", "otp"}),
     "observer": frozenset({"kernel", "otp", "channels"}),
     "testing": frozenset({"kernel", "otp", "channels", "observer"}),
+    # The command line, and the projects that it begins.
+    "__main__": frozenset({"scaffold"}),
+    "scaffold": frozenset(),
 }
 
 # What a user of processes alone does not pay for.
@@ -35,6 +38,11 @@ TRIO_SEAM = "exeunt.kernel.trio_seam"
 # may import any of IMPURE_IMPORTS; they themselves also do without IMPURE_CALLS and `async`.
 PURE_MODULES = frozenset(
     {
+        "exeunt.channels.client.errors",
+        "exeunt.channels.client.frames",
+        "exeunt.channels.client.presence",
+        "exeunt.channels.client.retry",
+        "exeunt.channels.paths",
         "exeunt.channels.presence_state",
         "exeunt.channels.wire",
         "exeunt.kernel.signals",

@@ -16,6 +16,8 @@ SOURCE = Path(__file__).parents[2] / "src"
 
 def modules() -> Iterator[Module]:
     for path in sorted((SOURCE / "exeunt").rglob("*.py")):
+        if "template" in path.parts:
+            continue  # what new projects are made of: a program that uses the library
         parts = path.relative_to(SOURCE).with_suffix("").parts
         is_package = parts[-1] == "__init__"
         name = ".".join(parts[:-1] if is_package else parts)

@@ -139,7 +139,7 @@ async def test_a_foreign_origin_is_403_with_an_empty_body_and_is_logged(
         assert (status, body) == (403, b"")
         assert site.seen.params == []
         [record] = [one for one in caplog.records if one.levelno == logging.ERROR]
-        assert "'https://evil.example'" in record.getMessage()
+        assert '"https://evil.example"' in record.getMessage()
 
 
 async def test_the_origin_of_the_server_itself_passes() -> None:

@@ -186,29 +186,6 @@ async def test_a_path_that_is_none_fails_the_start(path: str) -> None:
             await Endpoint.start_link({path: User}, port=0)
 
 
-@pytest.mark.parametrize(
-    ("options", "names"),
-    [
-        ({"check_origin": "https://a.com"}, "check_origin"),
-        ({"check_origin": ["a.com"]}, "a.com"),
-        ({"check_origin": ["https://a.com", "//"]}, "//"),
-        ({"timeout": 0}, "timeout"),
-        ({"timeout": -1}, "timeout"),
-        ({"timeout": math.nan}, "timeout"),
-        ({"max_frame_size": 0}, "max_frame_size"),
-        ({"max_queued": 0}, "max_queued"),
-        ({"close_within": -1}, "close_within"),
-        ({"close_within": math.nan}, "close_within"),
-    ],
-    ids=repr,
-)
-def test_a_mount_that_makes_no_sense_is_refused_when_it_is_made(
-    options: dict[str, Any], names: str
-) -> None:
-    with pytest.raises((TypeError, ValueError), match=names):
-        Mount(User, **options)
-
-
 async def test_a_mount_may_do_without_an_idle_timeout() -> None:
     async with open_node(signals=False):
         trap_exit()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -14,12 +15,15 @@ import trio.testing
 
 from exeunt import (
     CallFailed,
+    Down,
     Pid,
     Shutdown,
     Supervisor,
     exit,
+    monitor,
     open_node,
     process_info,
+    receive,
     receive_nowait,
     self_pid,
     send,
@@ -29,8 +33,15 @@ from exeunt import (
     whereis,
 )
 from exeunt.channels import Broadcast, Channel, JoinResult, Ok, PayloadError, PubSub, Socket
-from exeunt.channels.presence import AlreadyTracked, NotTracked, Presence, Presences
-from exeunt.channels.pubsub import Fastlane
+from exeunt.channels.presence import (
+    AlreadyTracked,
+    Here,
+    NotTracked,
+    Presence,
+    PresenceDiff,
+    Presences,
+)
+from exeunt.channels.pubsub import Dispatch, Fastlane, Local, Subscription
 from exeunt.channels.wire import JSON_V2
 from exeunt.otp.results import CastResult
 
@@ -377,7 +388,7 @@ async def test_what_fetch_adds_and_nobody_can_send_is_left_out(
 ) -> None:
     async with open_presence(Enriched) as hub:
         client = Recorder()
-        hub.subscribe(TOPIC, fastlane=Fastlane(client, JSON_V2))
+        hub.subscribe(TOPIC, metadata=Fastlane(client, JSON_V2))
         with caplog.at_level(logging.ERROR):
             ref = await Presence.track("presence", TOPIC, "unsendable")
             plain = {"joins": {"unsendable": metas({"phx_ref": ref})}, "leaves": {}}
@@ -402,6 +413,215 @@ async def test_the_process_that_tells_the_diffs_does_not_end_alone() -> None:
         [teller] = [pid for pid in info.links if pid is not info.parent]
         exit(teller, "kill")
         assert await wait_exit(tracker) == "killed"
+
+
+# -- diffs in one's own hands
+
+
+class Listening(Presence):
+    """Keeps what `handle_metas` is given, and tells the process that it was started with."""
+
+    async def init(self, hub: PubSub, listener: Pid) -> None:  # type: ignore[override]
+        await super().init(hub)
+        self.listener = listener
+        self.count = 0
+
+    async def handle_metas(self, topic: str, diff: PresenceDiff, presences: Here) -> None:
+        self.count += 1
+        here = {key: [dict(meta) for meta in metas] for key, metas in presences.items()}
+        send(self.listener, (self.count, topic, diff, here))
+        if "crash" in diff.joins:
+            raise RuntimeError("on purpose")
+
+
+class ListeningToFetched(Listening):
+    async def fetch(self, topic: str, presences: Presences) -> Presences:
+        for key, presence in presences.items():
+            presence["user"] = key.upper()
+            presence["metas"] = [{"hidden": True} for _ in presence["metas"]]
+        return presences
+
+
+@asynccontextmanager
+async def open_listening(kind: type[Listening] = Listening) -> AsyncGenerator[Pid]:
+    async with open_node(signals=False):
+        trap_exit()
+        yield await kind.named("presence").start_link(PubSub(), self_pid())
+
+
+async def heard() -> list[Any]:
+    """Take what `handle_metas` has told this process."""
+    await trio.testing.wait_all_tasks_blocked()
+    found: list[Any] = []
+    try:
+        while True:
+            message = receive_nowait()
+            if isinstance(message, tuple):
+                found.append(message)
+    except trio.WouldBlock:
+        return found
+
+
+async def test_who_is_there_after_each_diff_is_told_one_after_the_other() -> None:
+    async with open_listening():
+        ann, again, bob = somebody(), somebody(), somebody()
+        one = await Presence.track("presence", TOPIC, "ann", {"n": 1}, pid=ann)
+        two = await Presence.track("presence", TOPIC, "ann", {"n": 2}, pid=again)
+        three = await Presence.track("presence", TOPIC, "bob", {"n": 3}, pid=bob)
+        other = await Presence.track("presence", "room:2", "bob", {"n": 4}, pid=bob)
+        four = await Presence.update("presence", TOPIC, "ann", {"n": 5}, pid=ann)
+        exit(again, "kill")
+        await wait_exit(again)
+        exit(bob, "kill")
+        await wait_exit(bob)
+        await Presence.untrack("presence", TOPIC, "ann", pid=ann)
+        first, second, third = (
+            {"n": n, "phx_ref": ref} for n, ref in ((1, one), (2, two), (3, three))
+        )
+        elsewhere = {"n": 4, "phx_ref": other}
+        fourth = {"n": 5, "phx_ref": four, "phx_ref_prev": one}
+        told = await heard()
+        assert [(number, topic, here) for number, topic, _, here in told] == [
+            (1, TOPIC, {"ann": [first]}),  # a new topic
+            (2, TOPIC, {"ann": [first, second]}),  # a new meta of one who is there
+            (3, TOPIC, {"ann": [first, second], "bob": [third]}),  # a new key
+            (4, "room:2", {"bob": [elsewhere]}),
+            (5, TOPIC, {"ann": [fourth, second], "bob": [third]}),  # an update, in its place
+            (6, TOPIC, {"ann": [fourth], "bob": [third]}),  # one of several metas
+            (7, TOPIC, {"ann": [fourth]}),  # the only one of a key
+            (8, "room:2", {}),
+            (9, TOPIC, {}),  # the only one of a topic
+        ]
+        assert told[4][2] == PresenceDiff(TOPIC, {"ann": metas(fourth)}, {"ann": metas(first)})
+
+
+async def test_what_is_told_is_broadcast_before_and_agrees_with_the_list_in_the_end() -> None:
+    async with open_node(signals=False):
+        trap_exit()
+        hub = PubSub()
+        await Listening.named("presence").start_link(hub, self_pid())
+        hub.subscribe(TOPIC)
+        pids = [somebody() for _ in range(20)]
+        for number, pid in enumerate(pids):
+            await Presence.track("presence", TOPIC, f"user{number % 4}", {"n": number}, pid=pid)
+        for pid in pids[::3]:
+            exit(pid, "kill")
+        for number, pid in enumerate(pids[1::3]):
+            await Presence.update("presence", TOPIC, f"user{(3 * number + 1) % 4}", {}, pid=pid)
+        await trio.testing.wait_all_tasks_blocked()
+        told: list[Any] = []
+        messages: list[Any] = []
+        try:
+            while True:
+                messages.append(receive_nowait())
+        except trio.WouldBlock:
+            pass
+        for before, message in pairwise(messages):
+            if isinstance(message, tuple):
+                assert isinstance(before, Broadcast)
+                diff = message[2]
+                assert before.payload == {"joins": diff.joins, "leaves": diff.leaves}
+                told.append(message[3])
+        listed = await Presence.list("presence", TOPIC)
+        assert told[-1] == {key: one["metas"] for key, one in listed.items()}
+
+
+async def test_a_diff_is_handed_over_as_it_was_broadcast_and_the_metas_as_they_were_tracked() -> (
+    None
+):
+    async with open_listening(ListeningToFetched):
+        ref = await Presence.track("presence", TOPIC, "ann", {"n": 1})
+        await Presence.untrack("presence", TOPIC, "ann")
+        joined, left = await heard()
+        shown = {"ann": {"metas": [{"hidden": True}], "user": "ANN"}}
+        assert joined[2:] == (
+            PresenceDiff(TOPIC, shown, {}),
+            {"ann": [{"n": 1, "phx_ref": ref}]},
+        )
+        assert left[2:] == (PresenceDiff(TOPIC, {}, shown), {})
+
+
+async def test_the_presences_that_are_handed_over_cannot_be_changed() -> None:
+    class Meddling(Listening):
+        async def handle_metas(self, topic: str, diff: PresenceDiff, presences: Here) -> None:
+            presences["eve"] = ()  # type: ignore[index]
+
+    async with open_listening(Meddling) as tracker:
+        monitor(tracker)
+        await Presence.track("presence", TOPIC, "ann", pid=somebody())
+        down = await receive(Down)
+        assert "does not support item assignment" in str(down.reason)
+
+
+async def test_a_handle_metas_that_raises_ends_the_tracker_and_what_it_tracks() -> None:
+    async with open_listening() as tracker:
+        pid = somebody()
+        monitor(tracker)
+        monitor(pid)
+        await Presence.track("presence", TOPIC, "crash", pid=pid)
+        downs = [await receive(Down), await receive(Down)]
+        assert {down.process for down in downs} == {tracker, pid}
+        assert all("on purpose" in str(down.reason) for down in downs)
+
+
+async def test_the_processes_that_fetch_are_known_and_end_with_the_tracker() -> None:
+    async with open_presence():
+        assert await Presence.fetchers_pids("presence") == []
+    async with open_listening() as tracker:
+        [fetcher] = await Listening.fetchers_pids("presence")
+        exit(tracker, "kill")
+        assert await wait_exit(fetcher) == "killed"
+
+
+@pytest.mark.parametrize("name", ["handle_meta", "handle_metaz", "handle_infos"])
+def test_a_misspelt_callback_is_refused_when_the_class_is_made(name: str) -> None:
+    async def callback(self: Presence) -> None: ...
+
+    with pytest.raises(TypeError, match="misspelt"):
+        type("Typo", (Presence,), {name: callback})
+
+
+async def test_a_dispatch_of_ones_own_delivers_the_diffs() -> None:
+    def only_those_who_care(
+        subscriptions: Sequence[Subscription], but: Pid | None, message: Broadcast
+    ) -> None:
+        assert but is None
+        for one in subscriptions:
+            if one.metadata == "cares":
+                send(one.pid, ("dispatched", message))
+
+    for kind in (Presence, Enriched):
+        async with open_node(signals=False):
+            trap_exit()
+            hub = PubSub()
+            await kind.named("presence").start_link(hub, dispatch=only_those_who_care)
+            hub.subscribe(TOPIC)
+            hub.subscribe(TOPIC, metadata="cares")
+            await Presence.track("presence", TOPIC, "ann")
+            [(word, message)] = await heard()
+            assert (word, message.topic, message.event) == ("dispatched", TOPIC, "presence_diff")
+            assert list(message.payload["joins"]) == ["ann"]
+            with pytest.raises(trio.WouldBlock):
+                receive_nowait()
+
+
+async def test_diffs_go_to_the_clients_of_this_node_only() -> None:
+    carried: list[Broadcast] = []
+
+    class Elsewhere(Local):
+        def broadcast(self, message: Broadcast, dispatch: Dispatch | None) -> None:
+            carried.append(message)
+
+    for kind in (Presence, Enriched):
+        async with open_node(signals=False):
+            trap_exit()
+            hub = PubSub(Elsewhere())
+            await kind.named("presence").start_link(hub)
+            hub.subscribe(TOPIC)
+            await Presence.track("presence", TOPIC, "ann")
+            await Presence.untrack("presence", TOPIC, "ann")
+            assert len(await diffs()) == 2
+            assert carried == []
 
 
 # -- in channels

@@ -1,8 +1,9 @@
 """PresenceState: states merge in any order to the same, and nothing comes back or is lost.
 
-A history is played on three replicas: each adds, replaces and removes entries of its own, and now
-and then merges what another one knows. Beside it runs a model that never forgets: the set of all
-entries ever made, and for each replica those that it has seen made and seen removed.
+A history is played on three replicas: each adds, replaces and removes entries of its own, gives
+others up, and now and then merges what another one knows, or knew when it wrote a letter which may
+be late, come twice, or never. Beside it runs a model that never forgets: the set of all entries
+ever made, and for each replica those that it has seen made and seen removed.
 """
 
 from __future__ import annotations
@@ -30,8 +31,11 @@ steps = st.lists(
         ),
         st.tuples(st.just("leave"), st.sampled_from(REPLICAS), st.integers(1, 2)),
         st.tuples(st.just("merge"), st.sampled_from(REPLICAS), st.sampled_from(REPLICAS)),
+        st.tuples(st.just("forget"), st.sampled_from(REPLICAS), st.sampled_from(REPLICAS)),
+        st.tuples(st.just("write"), st.sampled_from(REPLICAS)),
+        st.tuples(st.just("read"), st.sampled_from(REPLICAS), st.integers(0, 5)),
     ),
-    max_size=40,
+    max_size=60,
 )
 
 
@@ -42,6 +46,7 @@ class World:
         self.states = {name: PresenceState(name) for name in REPLICAS}
         self.known: dict[str, set[Tag]] = {name: set() for name in REPLICAS}
         self.removed: dict[str, set[Tag]] = {name: set() for name in REPLICAS}
+        self.letters: list[tuple[PresenceState, set[Tag], set[Tag]]] = []
         self.count = 0
 
     def play(self, history: list[tuple[Any, ...]]) -> World:
@@ -73,6 +78,21 @@ class World:
         self.known[at] |= self.known[other]
         self.removed[at] |= self.removed[other]
         return diff
+
+    def forget(self, at: str, other: str) -> None:
+        gone = {tag for tag in self.known[at] if tag.replica == other} - self.removed[at]
+        assert {entry.tag for entry in self.states[at].forget(other)} == gone
+        self.removed[at] |= gone
+
+    def write(self, at: str) -> None:
+        self.letters.append((self.states[at].copy(), {*self.known[at]}, {*self.removed[at]}))
+
+    def read(self, at: str, number: int) -> None:
+        if number < len(self.letters):
+            state, known, removed = self.letters[number]
+            self.states[at].merge(state)
+            self.known[at] |= known
+            self.removed[at] |= removed
 
     def _made(self, at: str, entry: Entry) -> None:
         assert entry.tag not in set[Tag]().union(*self.known.values()), "a tag is made once"
@@ -127,6 +147,30 @@ def test_merging_is_idempotent(history: list[tuple[Any, ...]]) -> None:
     assert merged(a, a) == a
     assert merged(once, b) == once
     assert once.copy().merge(b) == Diff()
+
+
+@given(steps)
+def test_merging_with_what_is_older_changes_nothing(history: list[tuple[Any, ...]]) -> None:
+    """Of two states of one replica the later one knows more, so they merge to it either way."""
+    half = len(history) // 2
+    world = World().play(history[:half])
+    before = {name: state.copy() for name, state in world.states.items()}
+    world.play(history[half:])
+    for name, state in world.states.items():
+        assert merged(state, before[name]) == state
+        assert merged(before[name], state) == state
+
+
+@given(steps)
+def test_the_order_in_which_several_are_merged_makes_no_difference(
+    history: list[tuple[Any, ...]],
+) -> None:
+    world = World().play(history)
+    known = [*world.states.values(), *(state for state, _, _ in world.letters[:2])]
+    once = merged(*known)
+    assert merged(*reversed(known)) == once
+    assert merged(*known[2:], *known, *known[:2], *known) == once
+    assert shown(merged(*reversed(known))) == shown(once)
 
 
 @given(steps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import random
 import string
 import zlib
@@ -11,7 +12,7 @@ from typing import Any
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
-from itsdangerous import URLSafeSerializer, URLSafeTimedSerializer
+from itsdangerous import URLSafeSerializer
 
 import exeunt.channels.tokens
 from exeunt.channels import TokenError, Tokens
@@ -35,7 +36,6 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(exeunt.channels.tokens, "time", clock)
-    monkeypatch.setattr("itsdangerous.timed.time", clock)
     return clock
 
 
@@ -145,8 +145,8 @@ def test_every_change_of_a_token_makes_it_invalid() -> None:
 def test_data_moved_under_another_signature_is_invalid() -> None:
     tokens = Tokens(SECRET)
     mine, theirs = tokens.sign("user", "eve"), tokens.sign("user", "ada")
-    _, time, signature = mine.split(".")
-    assert problem(tokens, ".".join([theirs.split(".")[0], time, signature])) == "invalid"
+    _, signature = mine.split(".")
+    assert problem(tokens, f"{theirs.split('.')[0]}.{signature}") == "invalid"
 
 
 @pytest.mark.slow
@@ -158,15 +158,37 @@ def test_an_unsigned_payload_is_never_looked_at() -> None:
     assert problem(Tokens(SECRET), token) == "invalid"
 
 
-def test_a_token_without_a_time_is_invalid() -> None:
-    untimed = URLSafeSerializer([SECRET.encode()], salt="user").dumps("ada")
-    assert problem(Tokens(SECRET), untimed) == "invalid"
+def signed(value: object, secret: str = SECRET, **options: Any) -> str:
+    """Sign anything as `Tokens` would."""
+    key = hashlib.pbkdf2_hmac("sha256", secret.encode(), b"user", 1000, 32)
+    how = {"key_derivation": "none", "digest_method": hashlib.sha256, **options}
+    return str(URLSafeSerializer(key, salt="user", signer_kwargs=how).dumps(value))
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        "ada",
+        None,
+        [],
+        {},
+        ["ada"],
+        ["ada", NOW],
+        ["ada", "1", 60],
+        ["ada", 1, "x"],
+        ["ada", 1.5, 1],
+    ],
+    ids=repr,
+)
+def test_what_is_well_signed_but_holds_no_time_is_invalid(held: object, clock: Clock) -> None:
+    assert problem(Tokens(SECRET), signed(held), max_age=float("inf")) == "invalid"
 
 
 def test_a_well_signed_payload_that_is_no_json_is_invalid() -> None:
-    serializer = URLSafeTimedSerializer([SECRET.encode()], salt="user")
-    token = serializer.make_signer("user").sign(b"bm8ganNvbg").decode()
-    assert problem(Tokens(SECRET), token) == "invalid"
+    key = hashlib.pbkdf2_hmac("sha256", SECRET.encode(), b"user", 1000, 32)
+    how = {"key_derivation": "none", "digest_method": hashlib.sha256}
+    signer = URLSafeSerializer(key, salt="user", signer_kwargs=how).make_signer("user")
+    assert problem(Tokens(SECRET), signer.sign(b"bm8ganNvbg").decode()) == "invalid"
 
 
 # -- age
@@ -196,10 +218,51 @@ def test_infinity_is_no_limit(clock: Clock) -> None:
     assert tokens.verify("user", token, max_age=float("inf")) == "ada"
 
 
-@pytest.mark.parametrize("max_age", [0, -1, -1e9])
+@pytest.mark.parametrize("max_age", [0, -1, -1e9, float("nan"), float("-inf")])
 def test_of_no_age_at_all_everything_is_expired(max_age: float, clock: Clock) -> None:
     tokens = Tokens(SECRET)
     assert problem(tokens, tokens.sign("user", "ada"), max_age=max_age) == "expired"
+
+
+@pytest.mark.parametrize("max_age", [60, 60.0, 0.25])
+def test_it_may_be_signed_with_its_age(max_age: float, clock: Clock) -> None:
+    tokens = Tokens(SECRET)
+    token = tokens.sign("user", "ada", max_age=max_age)
+    clock.now = NOW + max_age
+    assert tokens.verify("user", token) == "ada"
+    clock.now = NOW + max_age + 0.01
+    assert problem(tokens, token) == "expired"
+
+
+def test_of_the_age_it_was_signed_with_and_the_one_it_is_verified_with_the_latter_holds(
+    clock: Clock,
+) -> None:
+    tokens = Tokens(SECRET)
+    short, long = (tokens.sign("user", "ada", max_age=age) for age in (10, 2 * MAX_AGE))
+    clock.now = NOW + MAX_AGE + 1
+    assert tokens.verify("user", long) == "ada"
+    assert problem(tokens, long, max_age=MAX_AGE) == "expired"
+    assert problem(tokens, short) == "expired"
+    assert tokens.verify("user", short, max_age=2 * MAX_AGE) == "ada"
+
+
+def test_it_may_be_signed_for_ever_or_for_no_time_but_not_for_what_is_no_number(
+    clock: Clock,
+) -> None:
+    tokens = Tokens(SECRET)
+    token = tokens.sign("user", "ada", max_age=float("inf"))
+    assert problem(tokens, tokens.sign("user", "ada", max_age=0)) == "expired"
+    clock.now = NOW * 100
+    assert tokens.verify("user", token) == "ada"
+    assert problem(tokens, token, max_age=60) == "expired"
+    with pytest.raises(ValueError, match="NaN"):
+        tokens.sign("user", "ada", max_age=float("nan"))
+
+
+@pytest.mark.parametrize("signed_at", [float("nan"), float("inf")])
+def test_a_signing_time_that_is_none_is_refused(signed_at: float) -> None:
+    with pytest.raises((ValueError, OverflowError)):
+        Tokens(SECRET).sign("user", "ada", signed_at=signed_at)
 
 
 def test_from_the_future_it_is_invalid(clock: Clock) -> None:
@@ -223,10 +286,49 @@ def test_an_expired_token_that_is_forged_is_invalid_and_not_expired(clock: Clock
     assert problem(Tokens(SECRET), forged) == "invalid"
 
 
-def test_a_fresh_token_signed_within_this_very_second_is_good(clock: Clock) -> None:
-    clock.now = NOW + 0.999
+def test_ages_are_exact_to_the_millisecond(clock: Clock) -> None:
     tokens = Tokens(SECRET)
-    assert tokens.verify("user", tokens.sign("user", "ada"), max_age=1) == "ada"
+    clock.now = NOW + 0.999
+    token = tokens.sign("user", "ada")
+    assert tokens.verify("user", token, max_age=0.1) == "ada"
+    clock.now = NOW + 1.098
+    assert tokens.verify("user", token, max_age=0.1) == "ada"
+    clock.now = NOW + 1.102
+    assert problem(tokens, token, max_age=0.1) == "expired"
+
+
+# -- keys
+
+
+def test_the_key_is_made_of_secret_and_salt_by_pbkdf2(clock: Clock) -> None:
+    assert Tokens(SECRET).verify("user", signed(["ada", int(NOW * 1000), None])) == "ada"
+
+
+@pytest.mark.parametrize(
+    "options", [{"key_iterations": 1}, {"key_digest": "sha512"}, {"key_length": 64}], ids=repr
+)
+def test_options_of_the_key_make_another_key(options: dict[str, Any]) -> None:
+    plain, other = Tokens(SECRET), Tokens(SECRET, **options)
+    assert other.verify("user", other.sign("user", "ada")) == "ada"
+    assert problem(plain, other.sign("user", "ada")) == "invalid"
+    assert problem(other, plain.sign("user", "ada")) == "invalid"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"key_iterations": 0}, {"key_length": 15}, {"key_digest": "rot13"}],
+    ids=repr,
+)
+def test_options_of_the_key_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"at least|no digest"):
+        Tokens(SECRET, **options)
+
+
+def test_any_number_of_salts_may_be_used() -> None:
+    tokens = Tokens(SECRET, key_iterations=1)
+    signed_with = {f"salt {number}": tokens.sign(f"salt {number}", number) for number in range(200)}
+    assert [tokens.verify(salt, token) for salt, token in signed_with.items()] == [*range(200)]
+    assert len(tokens._serializers) <= 64
 
 
 # -- secrets

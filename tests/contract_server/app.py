@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from exeunt import ChildSpec, Supervisor, Watcher, open_node
-from exeunt.channels import Endpoint, Mount, Presence, PubSub, Tokens
+from exeunt.channels import Endpoint, LongPoll, Mount, Presence, PubSub, Tokens
 
 from .channels import PRESENCE, PRESENCE_WITH_USERS, LimitedSocket, PresenceWithUsers, UserSocket
 from .control import ENDPOINT as ENDPOINT
@@ -18,12 +18,18 @@ SECRET = "a secret for nothing but tests"
 
 
 def mounts(tokens: Tokens) -> dict[str, Mount]:
-    """Return what is at which path, for WebSockets; long-polling is answered 404."""
+    """Return what is at which path."""
     user, limited = partial(UserSocket, tokens), partial(LimitedSocket, tokens)
     return {
-        "/socket": Mount(user, auth_token=True, max_frame_size=65_536, check_origin=False),
+        "/socket": Mount(
+            user,
+            auth_token=True,
+            max_frame_size=65_536,
+            check_origin=False,
+            longpoll=LongPoll(window=1.0),
+        ),
         "/socket_idle": Mount(user, timeout=0.7, check_origin=False),
-        "/socket_origin": Mount(user, check_origin=["//allowed.example"]),
+        "/socket_origin": Mount(user, check_origin=["//allowed.example"], longpoll=LongPoll()),
         "/socket_plain": Mount(user, check_origin=False),
         "/socket_limited": Mount(limited, check_origin=False),
     }

@@ -14,10 +14,11 @@ from exeunt.channels import Endpoint, Presence, PubSub, Request, Response, Token
 
 from .channels import PRESENCE, SALT
 from .records import RECORDS, Records
+from .telemetry import Telemetry
 
 ENDPOINT = "endpoint"
 
-Handler: TypeAlias = "Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]"
+Handler: TypeAlias = "Callable[[dict[str, Any]], Awaitable[Any]]"
 
 DONE = {"ok": True}
 CLOSE_WITHIN = 5.0
@@ -29,11 +30,14 @@ class Control:
     def __init__(self, hub: PubSub, tokens: Tokens) -> None:
         self._hub = hub
         self._tokens = tokens
+        self._telemetry = Telemetry()
         self._handlers: dict[tuple[str, str], Handler] = {
             ("GET", "ping"): self._ping,
             ("GET", "watch"): self._watch,
             ("GET", "token"): self._token,
             ("GET", "presence"): self._presence,
+            ("GET", "telemetry"): self._seen_telemetry,
+            ("POST", "telemetry_reset"): self._reset_telemetry,
             ("POST", "broadcast"): self._broadcast,
             ("POST", "disconnect"): self._disconnect,
             ("POST", "drain"): self._drain,
@@ -74,6 +78,13 @@ class Control:
 
     async def _presence(self, asked: dict[str, Any]) -> dict[str, Any]:
         return {"presence": await Presence.list(PRESENCE, asked["topic"])}
+
+    async def _seen_telemetry(self, asked: dict[str, Any]) -> list[dict[str, Any]]:
+        return self._telemetry.seen()
+
+    async def _reset_telemetry(self, asked: dict[str, Any]) -> dict[str, Any]:
+        self._telemetry.reset()
+        return DONE
 
     async def _broadcast(self, asked: dict[str, Any]) -> dict[str, Any]:
         self._hub.broadcast(asked["topic"], asked["event"], asked["payload"])

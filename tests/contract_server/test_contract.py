@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import trio
 
+from tests.channels.polling import Poller
 from tests.conformance.phoenix.client import UPGRADE, Closed, Connection, ask, packed, request
 from tests.contract_server.app import open_server
 from tests.contract_server.records import described, inspect
@@ -336,6 +337,42 @@ async def test_how_a_connection_ends(
             assert await client.take() == Closed(code)
         seen = await server.ended("w")
         assert fits(reason, seen[0]) and fits(reason, seen[1]), seen
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("leave", "reason"),
+    [
+        ("inactive", end("shutdown", "inactive")),
+        ("disconnect", end("shutdown", "disconnected")),
+        ("drain", end("shutdown", "draining")),
+        ("kill", end("killed")),
+        ("boom", end("other", ":boom")),
+        ("malformed", SOME_ERROR),
+    ],
+)
+@pytest.mark.parametrize("traps", [False, True])
+async def test_how_a_client_that_polls_ends(leave: str, reason: Any, traps: bool) -> None:
+    async with open_contract() as server:
+        port = int(server.url.rpartition(":")[2])
+        client = await Poller(port, user_id="u").open()
+        await client.join("echo:x", {"watch": "w", "trap": traps})
+        match leave:
+            case "inactive":
+                pass
+            case "disconnect":
+                await server.post("disconnect", id="user_socket:u")
+            case "drain":
+                await server.post("drain")
+            case "malformed":
+                assert await client.post("[nope") == 408
+            case _:
+                await server.post("crash_transport", watch="w", reason=leave)
+        # A window is a second long here.
+        seen = await server.ended("w", within=4.0)
+        assert fits(reason, seen[0]) and fits(reason, seen[1]), seen
+        assert not await client.is_known()
+        assert (await client.poll_raw())["status"] == 410
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
 // Drives the official phoenix client: takes orders as lines of JSON on its standard input, and
 // tells on its standard output, in the same way, what the client's callbacks were given.
 //
-//   {do: "connect", socket, url, params, options}      {do: "disconnect", socket}
+//   {do: "connect", socket, url, params, options, polls}      {do: "disconnect", socket}
 //   {do: "ping", socket}
 //   {do: "join", channel, socket, topic, params, events}      {do: "leave", channel}
 //   {do: "push", channel, push, event, payload, timeout}
@@ -11,7 +11,7 @@
 // standard input, so that none is left behind by a test that was killed.
 
 import {createInterface} from "node:readline";
-import {Socket} from "phoenix";
+import {LongPoll, Socket} from "phoenix";
 import {WebSocket} from "ws";
 
 const sockets = new Map();
@@ -33,17 +33,18 @@ const withFunctions = (options) =>
     [key, DELAYS.includes(key) ? () => value : value]));
 
 const orders = {
-  connect({socket: name, url, params, options}) {
-    // Always the package's WebSocket, also where Node has one: it tells the status of a refusal.
+  connect({socket: name, url, params, options, polls}) {
     const socket = new Socket(`${url.replace(/^http/, "ws")}/socket`, {
-      transport: WebSocket,
+      // Else the package's WebSocket, also where Node has one: it tells the status of a refusal.
+      transport: polls ? LongPoll : WebSocket,
       params,
       ...withFunctions(options),
     });
     sockets.set(name, socket);
     socket.onOpen(() => tell("open", {socket: name}));
     socket.onClose(({code}) => tell("close", {socket: name, code}));
-    socket.onError(({message}) => tell("error", {socket: name, message}));
+    // One that polls tells a status, or nothing.
+    socket.onError((error) => tell("error", {socket: name, message: error?.message ?? `${error}`}));
     socket.onMessage(({join_ref, ref, topic, event, payload}) => {
       const response = pack(payload.response);
       const shown = "response" in payload ? {...payload, response} : pack(payload);

@@ -95,14 +95,18 @@ class JsClient:
     def number(self, what: str) -> str:
         return f"{what} {next(self._numbers)}"
 
-    async def connect(self, url: str, *, opens: bool = True, **given: Any) -> JsSocket:
-        """Make a socket and connect it; `opens` waits until it is open.
+    async def connect(
+        self, url: str, *, opens: bool = True, polls: bool = False, **given: Any
+    ) -> JsSocket:
+        """Make a socket and connect it, by long-polling if it `polls`; `opens` waits until it is.
 
         `options` are the client's own; everything else is a parameter of the connection.
         """
         name = self.number("socket")
         options = given.pop("options", {})
-        await self.order("connect", socket=name, url=url, params=given, options=options)
+        await self.order(
+            "connect", socket=name, url=url, params=given, options=options, polls=polls
+        )
         socket = JsSocket(self, name)
         if opens:
             await socket.next("open")

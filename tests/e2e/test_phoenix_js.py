@@ -433,7 +433,13 @@ async def test_a_signal_ends_the_chat_with_all_its_clients_within_a_second(
         with Program("examples.chat", "--port", "0", "--secret", SECRET) as chat:
             url = chat.line(r"Chat rooms are open at (\S+)")[1]
             sockets = [
-                await js.connect(url, options=NEVER, token=tokens.sign("user", f"number {one}"))
+                await js.connect(
+                    url,
+                    options={
+                        **NEVER,
+                        "authToken": tokens.sign("person", {"id": str(one), "name": f"no. {one}"}),
+                    },
+                )
                 for one in range(20)
             ]
             for one, socket in enumerate(sockets):

@@ -8,12 +8,14 @@ from exeunt.channels.channel import Channel, Error, JoinResult, Ok, Reply, Socke
 from exeunt.channels.channel import InResult as InResult
 from exeunt.channels.channel import NotJoined as NotJoined
 from exeunt.channels.channel import OutResult as OutResult
-from exeunt.channels.connection import Mount, Pages
+from exeunt.channels.draining import Draining
 from exeunt.channels.endpoint import Endpoint
 from exeunt.channels.errors import PayloadError, ProtocolError
 from exeunt.channels.http_messages import Limits, Request, Response
 from exeunt.channels.presence import AlreadyTracked, NotTracked, Presence, Presences
+from exeunt.channels.presence_diffs import PresenceDiff
 from exeunt.channels.pubsub import Broadcast, PubSub
+from exeunt.channels.site import LongPoll, Mount, Pages
 from exeunt.channels.socket import ConnectInfo, Params, Refused, Route, Socket
 from exeunt.channels.tokens import TokenError, Tokens
 from exeunt.channels.wire import Binary
@@ -27,11 +29,13 @@ __all__ = [
     "CastResult",
     "Channel",
     "ConnectInfo",
+    "Draining",
     "Endpoint",
     "Error",
     "InResult",
     "JoinResult",
     "Limits",
+    "LongPoll",
     "Mount",
     "NotJoined",
     "NotTracked",
@@ -41,6 +45,7 @@ __all__ = [
     "Params",
     "PayloadError",
     "Presence",
+    "PresenceDiff",
     "Presences",
     "ProtocolError",
     "PubSub",

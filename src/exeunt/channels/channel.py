@@ -23,11 +23,12 @@ After Phoenix.Channel, whose names it keeps.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
+from exeunt.channels.filtering import plain
+from exeunt.channels.log import LogLevel, check_level, logger
 from exeunt.channels.transports.contract import Transport
 from exeunt.channels.wire import Serializer
 from exeunt.kernel.calls import Call
@@ -39,8 +40,6 @@ from exeunt.otp.results import CallResult, CastResult, Stop, TimeoutAfter, Unexp
 if TYPE_CHECKING:
     from exeunt.channels.channel_server import ChannelServer
     from exeunt.channels.pubsub import PubSub
-
-logger = logging.getLogger("exeunt.channels")
 
 CALLBACKS = (
     "join",
@@ -111,13 +110,23 @@ class NotJoined(RuntimeError):
 
 
 class Channel:
-    """The base of all channels: override `join`, and what else you need."""
+    """The base of all channels: override `join`, and what else you need.
+
+    Phoenix: a channel may be any process that follows the protocol of joins. Here it is a
+    `Channel`, which has all callbacks of a server.
+    """
 
     intercepts: ClassVar[Collection[str]] = ()
     """Events whose broadcasts go through `handle_out` instead of straight to the client."""
 
     shutdown: ClassVar[float] = 5.0
     """Seconds that the process has to end when the server stops."""
+
+    log_join: ClassVar[LogLevel] = "info"
+    """The level at which joins are logged, or False."""
+
+    log_handle_in: ClassVar[LogLevel] = "debug"
+    """The level at which each message of a client is logged, or False."""
 
     _server: ChannelServer
 
@@ -130,6 +139,8 @@ class Channel:
             raise ValueError(
                 f"{cls.__qualname__}.shutdown is a number of seconds, not {cls.shutdown!r}"
             )
+        check_level(cls.log_join, f"{cls.__qualname__}.log_join")
+        check_level(cls.log_handle_in, f"{cls.__qualname__}.log_handle_in")
         refuse_misspelt(cls, CALLBACKS)
 
     def __init__(self) -> None:
@@ -149,7 +160,7 @@ class Channel:
     async def handle_in(self, event: str, payload: Any) -> InResult:
         """Take a message of the client."""
         raise UnexpectedRequest(
-            f"{type(self).__qualname__} got the event {event!r}, but does not handle it"
+            f"{type(self).__qualname__} got the event '{plain(event)}', but does not handle it"
         )
 
     async def handle_out(self, event: str, payload: Any) -> OutResult:
@@ -160,20 +171,24 @@ class Channel:
     async def handle_info(self, message: Any) -> CastResult:
         """Take any other message that was sent to the process."""
         logger.warning(
-            "%s %r got a message that it has no handle_info for: %r",
+            "%s %s got a message that it has no handle_info for: %s",
             type(self).__qualname__,
-            self.topic,
-            message,
+            f"'{plain(self.topic)}'",
+            self._shown(message),
         )
         return None
 
     async def handle_call(self, request: Any, caller: Call) -> CallResult:
         """Answer a request of `exeunt.call`."""
-        raise UnexpectedRequest(f"{type(self).__qualname__} has no handle_call for {request!r}")
+        raise UnexpectedRequest(
+            f"{type(self).__qualname__} has no handle_call for {self._shown(request)}"
+        )
 
     async def handle_cast(self, request: Any) -> CastResult:
         """Take a request of `exeunt.cast_to`."""
-        raise UnexpectedRequest(f"{type(self).__qualname__} has no handle_cast for {request!r}")
+        raise UnexpectedRequest(
+            f"{type(self).__qualname__} has no handle_cast for {self._shown(request)}"
+        )
 
     async def handle_continue(self, argument: Any) -> CastResult:
         """Go on after a callback that returned `Continue(argument)`."""
@@ -182,6 +197,9 @@ class Channel:
     async def terminate(self, reason: Reason) -> object:
         """Clean up. Called as a GenServer's; not when `join` has raised."""
         return None
+
+    def _shown(self, value: object) -> str:
+        return self._server.session.filter.show(value, 500)
 
     # -- what it knows ----------------------------------------------------------------------------
 

@@ -12,7 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import trio
+
 from exeunt.channels.channel import Channel, NotJoined, Reply
+from exeunt.channels.events import ChannelHandledIn, ChannelJoined, ChannelLeft, JoinRefused
+from exeunt.channels.filtering import OPEN, Filter, plain
+from exeunt.channels.log import LogLevel, is_told, tell
 from exeunt.channels.pubsub import Broadcast, Fastlane
 from exeunt.channels.wire import Encoded, Message
 from exeunt.kernel.calls import Call
@@ -45,11 +50,20 @@ if TYPE_CHECKING:
     from exeunt.channels.session import Entry, Session
 
 
-@dataclass(frozen=True, slots=True)
 class Incoming:
-    """A message of the client, to the channel."""
+    """A message of the client, to the channel; it is shown as the socket's filter has it."""
 
-    message: Message
+    __match_args__ = ("message",)
+    __slots__ = ("filter", "message")
+
+    def __init__(self, message: Message, filter: Filter) -> None:
+        self.message = message
+        self.filter = filter
+
+    def __repr__(self) -> str:
+        event, ref = OPEN.show(self.message.event, 200), OPEN.show(self.message.ref, 200)
+        payload = self.filter.show(self.message.payload)
+        return f"Incoming(event={event}, ref={ref}, payload={payload})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +102,15 @@ class _Gate:
 
 
 class _Join:
-    __slots__ = ("params", "ref")
+    __slots__ = ("filter", "params", "ref")
 
-    def __init__(self, ref: object, params: Any) -> None:
+    def __init__(self, ref: object, params: Any, filter: Filter) -> None:
         self.ref = ref
         self.params = params
+        self.filter = filter
+
+    def __repr__(self) -> str:
+        return f"join({self.filter.show(self.params)})"
 
 
 class ChannelServer(GenServer):
@@ -102,7 +120,7 @@ class ChannelServer(GenServer):
     def spec(kind: type[Channel], session: Session, entry: Entry, message: Message) -> ChildSpec:
         """Return the child specification of a join: never restarted, since the client rejoins."""
         spec = ChannelServer.child(kind, session, entry, message)
-        name = f"{kind.__qualname__} {entry.topic!r}"
+        name = f"{kind.__qualname__} '{plain(entry.topic)}'"
         return spec.replace(id=name, restart="temporary", shutdown=kind.shutdown)
 
     async def init(
@@ -118,17 +136,23 @@ class ChannelServer(GenServer):
         # Whether join has come to its end, so that the class may be told of the channel's end.
         self._has_answered = False
         entry.pid = self.pid
-        self._loop.process.label = f"{kind.__qualname__} {entry.topic!r}"
         self._monitor = monitor(session.pid)
         self.channel = kind()
         self.channel._server = self
-        process = self._loop.process
+        process = self._process = self._loop.process
+        process.label = f"{kind.__qualname__} '{plain(entry.topic)}'"
+        process.describe = self._describe
         process.at_exit = process.at_exit or {}
         process.at_exit[self] = self._let_go
         self.channel.assigns |= entry.assigns
-        return Continue(_Join(message.ref, message.payload))
+        return Continue(_Join(message.ref, message.payload, session.filter))
 
-    def _let_go(self, _: Pid) -> None:
+    def _let_go(self, pid: Pid) -> None:
+        events = self.session.events
+        if self.is_joined and events.wants(ChannelLeft):
+            reason = self._process.exit_reason
+            stayed = trio.current_time() - self.entry.since
+            events.emit(ChannelLeft(pid, self._name(), self.topic, reason, stayed))
         # The channel keeps its server: so what hangs on the two goes with the process.
         del self.channel
 
@@ -184,14 +208,32 @@ class ChannelServer(GenServer):
             await self.channel.terminate(reason)
 
     def format_status(self, state: dict[str, Any]) -> Mapping[str, Any]:
-        """Show what the class has put into itself, and what it is joined to."""
+        """Show what the class has put into itself, without secrets, and what it is joined to."""
         channel = state.get("channel")
         own = {} if channel is None else {**vars(channel)}
         own.pop("_server", None)
-        return {**own, "topic": state.get("topic"), "is_joined": state.get("is_joined")}
+        shown: dict[str, Any] = self.session.filter(own)
+        return {**shown, "topic": state.get("topic"), "is_joined": state.get("is_joined")}
+
+    def _describe(self) -> Mapping[str, object]:
+        """Return what a crash report shows besides the reason."""
+        loop = self._loop
+        details: dict[str, object] = {}
+        match loop.last_message:
+            case Incoming() | Continue(_Join()) as message:
+                details["last message"] = repr(message)
+            case Call(request=request):
+                details["last message"] = f"a call of {self.session.filter.show(request)}"
+            case message:
+                if message is not NOTHING:
+                    details["last message"] = self.session.filter.show(message)
+        return {**details, "state": OPEN.show(loop.shown_state())}
+
+    def _name(self) -> str:
+        return type(self.channel).__qualname__
 
     def __repr__(self) -> str:
-        return f"{type(self.channel).__qualname__} {self.topic!r}"
+        return f"{self._name()} '{plain(self.topic)}'"
 
     # -- joining --------------------------------------------------------------------------------
 
@@ -199,15 +241,17 @@ class ChannelServer(GenServer):
         session, entry, channel = self.session, self.entry, self.channel
         before = dict(channel.assigns)
         gate = _Gate()
+        began = trio.current_time()
         subscription = session.hub.subscribe(
-            self.topic, fastlane=Fastlane(gate, session.serializer, channel.intercepts)
+            self.topic, metadata=Fastlane(gate, session.serializer, channel.intercepts)
         )
         result: object = await channel.join(self.topic, asked.params)
+        duration = trio.current_time() - began
         if result is not None and not (
             isinstance(result, Reply) and result.status in ("ok", "error")
         ):
             raise BadReturnValue(
-                f"{type(channel).__qualname__}.join", result, "None, Ok(…) or Error(…)"
+                f"{self._name()}.join", session.filter(result), "None, Ok(…) or Error(…)"
             )
         response: Any = {} if result is None else result.response
         if result is not None and result.status == "error":
@@ -216,6 +260,12 @@ class ChannelServer(GenServer):
             self._has_answered = True
             session.hub.unsubscribe(self.topic)
             session.join_refused(entry, response)
+            if is_told(session.events, JoinRefused, channel.log_join):
+                params = session.filter(asked.params)
+                refused = JoinRefused(
+                    self.pid, self._name(), self.topic, "refused", params, duration
+                )
+                tell(session.events, refused, self._level(channel.log_join))
             return Stop(SHUTDOWN)
         reply = session.serializer.encode_reply(
             entry.join_ref, asked.ref, self.topic, "ok", response
@@ -226,8 +276,14 @@ class ChannelServer(GenServer):
         session.transport.send(reply)
         for message in gate.kept:
             session.transport.send(message)
-        subscription.fastlane = Fastlane(session.transport, session.serializer, channel.intercepts)
+        subscription.metadata = Fastlane(session.transport, session.serializer, channel.intercepts)
         session.joined(entry)
+        if is_told(session.events, ChannelJoined, channel.log_join):
+            params = session.filter(asked.params)
+            joined = ChannelJoined(
+                self.pid, session.pid, self._name(), self.topic, params, duration
+            )
+            tell(session.events, joined, self._level(channel.log_join))
         return None
 
     # -- messages -------------------------------------------------------------------------------
@@ -235,10 +291,16 @@ class ChannelServer(GenServer):
     async def _handle_in(self, message: Message) -> CastResult:
         event = message.event
         if not isinstance(event, str):
-            raise TypeError(f"the client sent an event that is no string: {event!r}")
+            shown = self.session.filter.show(event, 200)
+            raise TypeError(f"the client sent an event that is no string: {shown}")
         self.ref = message.ref
+        channel = self.channel
+        is_wanted = is_told(self.session.events, ChannelHandledIn, channel.log_handle_in)
+        began = trio.current_time() if is_wanted else 0.0
         try:
-            result: object = await self.channel.handle_in(event, message.payload)
+            result: object = await channel.handle_in(event, message.payload)
+            if is_wanted:
+                self._tell_handled(event, message, result, trio.current_time() - began)
             if result is None:
                 return None
             if isinstance(result, Reply):
@@ -257,6 +319,24 @@ class ChannelServer(GenServer):
             self.ref = None
             self.session.handled(self.entry)
 
+    def _tell_handled(self, event: str, message: Message, result: object, duration: float) -> None:
+        answer = result.reply if isinstance(result, Stop) else result
+        handled = ChannelHandledIn(
+            pid=self.pid,
+            channel=self._name(),
+            topic=self.topic,
+            event=event,
+            ref=message.ref,
+            params=self.session.filter(message.payload),
+            status=answer.status if isinstance(answer, Reply) else None,
+            duration=duration,
+        )
+        tell(self.session.events, handled, self._level(self.channel.log_handle_in))
+
+    def _level(self, level: LogLevel) -> LogLevel:
+        """Return a level, or False for a topic of the protocol's own, as in Phoenix."""
+        return False if self.topic.startswith("phoenix") else level
+
     def _reply(self, ref: object, answer: Reply) -> None:
         status: object = answer.status
         if not isinstance(status, str):
@@ -268,8 +348,8 @@ class ChannelServer(GenServer):
 
     def _bad_return(self, callback: str, result: object) -> BadReturnValue:
         return BadReturnValue(
-            f"{type(self.channel).__qualname__}.{callback}",
-            result,
+            f"{self._name()}.{callback}",
+            self.session.filter(result),
             "None, Ok(…), Error(…), Reply(status, …) or Stop(reason)",
         )
 
@@ -290,7 +370,7 @@ class ChannelServer(GenServer):
 
     def _connection_gone(self, reason: Reason) -> Stop:
         # The end of a connection is told by the connection, not by each of its channels.
-        self._loop.process.reporting = "never"
+        self._process.reporting = "never"
         if is_reason(reason, NOPROC):
             # It had ended before this channel could monitor it.
             reason = self.session.end_reason

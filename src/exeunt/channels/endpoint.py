@@ -18,16 +18,20 @@ from typing import Final
 
 import trio
 
-from exeunt.channels.connection import Drain, Mount, Pages, Site, run_connection
+from exeunt.channels.connection import run_connection
+from exeunt.channels.draining import Draining, drain
 from exeunt.channels.http_messages import Limits
 from exeunt.channels.listeners import accept, open_listeners
+from exeunt.channels.paths import check_path
 from exeunt.channels.pubsub import PubSub
+from exeunt.channels.site import Mount, Pages, Site
 from exeunt.channels.socket import Socket
 from exeunt.channels.stream import ByteStream
 from exeunt.kernel.errors import CallFailed, StartError
 from exeunt.kernel.exits import Reason
 from exeunt.kernel.ids import Pid
-from exeunt.kernel.primitives import is_alive, send
+from exeunt.kernel.names import Destination
+from exeunt.kernel.primitives import is_alive
 from exeunt.otp.children import child
 from exeunt.otp.dynamic_supervisor import DynamicSupervisor, MaxChildren
 from exeunt.otp.genserver import on_call
@@ -45,6 +49,9 @@ _FULL = (
 
 MOST_REFUSALS: Final = 64
 """How many clients at a time are told that there is no place for them; others are cut off."""
+
+
+_DRAINING: Final = Draining()
 
 
 class _Slot:
@@ -125,13 +132,34 @@ class Endpoint(Supervisor):
         pages: Pages | None = None,
         limits: Limits | None = None,
         max_connections: int = 16_384,
+        draining: Draining | Callable[[], Draining] | None = _DRAINING,
     ) -> InitResult:
         """Listen on `host` (None: on all addresses) and `port` (0: any free one).
 
         `sockets` says which socket is at which path: at `"/socket"`, clients connect to
-        `/socket/websocket`. `pages` answers all other requests. `hub` carries the broadcasts; give
-        one to share it with other processes. More than `max_connections` are answered 503.
+        `/socket/websocket`, and if its `Mount` has long-polling, to `/socket/longpoll` too. A
+        segment such as `:room` is a variable, which `connect` gets as a parameter; of several paths
+        that fit, the first is taken. `pages` answers all other requests. `hub` carries the
+        broadcasts; give one to share it with other processes. More than `max_connections` are
+        answered 503; a client that polls counts as one, beside the connections that its requests
+        come by.
+
+        `draining` says how clients are sent away: options, or a function that is asked for them
+        when the endpoint starts. With None all are told at once.
+
+        The tokens of clients that poll are signed with a secret that is made here, at random:
+        after a restart of the endpoint they are as unknown as the clients that they stood for, who
+        connect anew.
+
+        Phoenix: there, nodes that are connected pass the requests of a client that polls on to the
+        one that has it. Here, where several programs serve the same clients, whatever stands in
+        front has to send all requests of a client to the same one.
         """
+        if not isinstance(sockets, Mapping):
+            raise TypeError(
+                f"an endpoint is given its sockets by path, {{'/socket': UserSocket}}, "
+                f"not {sockets!r}"
+            )
         mounts = {path: _mount(path, to) for path, to in sockets.items()}
         try:
             self._listeners = await open_listeners(host, port)
@@ -143,10 +171,13 @@ class Endpoint(Supervisor):
         self._process.at_exit = {**(self._process.at_exit or {}), self: lambda _: close()}
         channels, connections = _Slot("channels"), _Slot("connections")
         self._connections = connections
+        self._draining = draining() if callable(draining) else draining
+        self._hub = PubSub() if hub is None else hub
         site = Site(
             mounts=mounts,
-            hub=PubSub() if hub is None else hub,
+            hub=self._hub,
             channels=channels,
+            connections=connections,
             pages=pages,
             limits=Limits() if limits is None else limits,
         )
@@ -172,23 +203,42 @@ class Endpoint(Supervisor):
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     @on_call
-    async def drain(self) -> None:
+    async def hub(self) -> PubSub:
+        """Return the hub that carries the broadcasts: from anywhere,
+
+        `(await Endpoint.hub("endpoint")).broadcast("room:lobby", "said", {"text": "hi"})`.
+        """
+        return self._hub
+
+    @staticmethod
+    async def drain(server: Destination) -> None:
         """Have every client that has joined a topic go (close code 1012), and go on listening.
+
+        They are told in the rounds that the endpoint was given; this returns when the last one has
+        been told. One that polls is told so at its next poll. Who connects meanwhile stays.
 
         Its channels end with `Shutdown("draining")`, and the client comes back by itself: to this
         endpoint, or to another one to which whatever stands in front sends it now.
         """
+        clients, draining = await Endpoint._clients(server)
+        # In the caller's process, since the endpoint has its children to look after.
+        await drain(clients, draining or Draining(batch_size=max(1, len(clients))))
+
+    @on_call
+    async def _clients(self) -> tuple[list[Pid], Draining | None]:
         try:
             children = await DynamicSupervisor.which_children(self._connections)
         except CallFailed:
-            return  # they are gone already
-        for one in children:
-            if isinstance(one.pid, Pid):
-                send(one.pid, Drain())
+            return [], None  # they are gone already
+        return [one.pid for one in children if isinstance(one.pid, Pid)], self._draining
 
     async def terminate(self, reason: Reason) -> None:
-        """Stop listening, then shut the children down."""
+        """Stop listening, send the clients away in rounds, then shut the children down."""
         self._close_listeners()
+        clients, draining = await self._clients()
+        if draining is not None:
+            with trio.move_on_after(draining.within):
+                await drain(clients, draining)
         await super().terminate(reason)
 
     def _close_listeners(self) -> None:
@@ -199,8 +249,7 @@ class Endpoint(Supervisor):
 
 
 def _mount(path: str, to: Callable[[], Socket] | Mount) -> Mount:
-    if not path.startswith("/") or path.endswith("/"):
-        raise ValueError(f"a socket is mounted at a path like '/socket', not at {path!r}")
+    check_path(path, "a socket is mounted", "/socket")
     return to if isinstance(to, Mount) else Mount(to)
 
 

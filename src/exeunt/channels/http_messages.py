@@ -13,7 +13,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 from urllib.parse import unquote_to_bytes
 
@@ -64,15 +64,17 @@ class Request:
     `target` is as it came; `path` is its path with the percent signs decoded (so `%2F` cannot be
     told from `/` in it), beginning with `/`, and is `*` for `OPTIONS *`. `query` is decoded as
     `parse_query` does. Header names are in lower case, values as Latin-1 text.
+
+    Its `repr` leaves out what may hold passwords and tokens.
     """
 
     method: str
-    target: str
+    target: str = field(repr=False)
     path: str
-    raw_query: str
-    query: dict[str, QueryValue]
-    headers: Headers
-    body: bytes = b""
+    raw_query: str = field(repr=False)
+    query: dict[str, QueryValue] = field(repr=False)
+    headers: Headers = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
     peer: tuple[str, int] | None = None
     http_version: str = "1.1"
 

@@ -2,6 +2,11 @@
 
 A browser sends the origin of the page with every WebSocket, and does not keep foreign pages from
 opening one; so the server has to. Clients that are no browsers send no Origin, and pass.
+
+Phoenix: `True`, the default there, compares with the host that the endpoint was configured with.
+Here an endpoint knows no host of its own, so `True` is `"conn"`: the host that the request was sent
+to. And `"conn"` compares the scheme there; here it cannot be known, since what speaks TLS stands in
+front.
 """
 
 from __future__ import annotations

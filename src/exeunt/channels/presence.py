@@ -23,44 +23,47 @@ applies to the `presence_state` that it was pushed before:
 A link works both ways: if the tracker crashes, what it tracks ends too, and the clients join anew.
 
 After Phoenix.Presence, whose names it keeps. What the tracker knows is a `PresenceState`, which
-several nodes can merge.
+several nodes can merge; but trackers do not tell each other yet, so each knows of its own node, and
+tells the clients of that.
 """
 
 from __future__ import annotations
 
+import builtins
 import inspect
-import logging
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 from exeunt.channels.channel import Channel
 from exeunt.channels.errors import PayloadError
-from exeunt.channels.presence_state import Diff, Entry, PresenceState
-from exeunt.channels.pubsub import PubSub
+from exeunt.channels.presence_diffs import (
+    DIFF,
+    Fetch,
+    Here,
+    PresenceDiff,
+    Presences,
+    Teller,
+    diffs_of,
+    fetched,
+    grouped,
+)
+from exeunt.channels.presence_state import Diff, PresenceState
+from exeunt.channels.pubsub import Dispatch, PubSub
 from exeunt.channels.wire import JSON_V2
 from exeunt.kernel.exits import Exit
 from exeunt.kernel.ids import Pid
 from exeunt.kernel.names import Destination
-from exeunt.kernel.primitives import link, receive, self_pid, send, spawn_link, trap_exit, unlink
-from exeunt.otp.genserver import GenServer, on_call
+from exeunt.kernel.primitives import link, self_pid, send, spawn_link, trap_exit, unlink
+from exeunt.otp.callbacks import refuse_misspelt
+from exeunt.otp.genserver import CALLBACKS, GenServer, on_call
 from exeunt.otp.results import CastResult, InitResult, Refuse, Stop
-
-logger = logging.getLogger("exeunt.channels")
 
 Meta: TypeAlias = "Mapping[str, Any]"
 """What is told of a presence: a JSON object."""
 
-Presences: TypeAlias = "dict[str, dict[str, Any]]"
-"""By key: `{"metas": [meta, …]}`, the longest present first, and what `fetch` has added."""
-
 Update: TypeAlias = "Callable[[dict[str, Any]], Meta]"
 """Makes the new meta of the old one. It runs in the tracker, so it waits for nothing."""
-
-_Fetch: TypeAlias = "Callable[[str, Presences], Awaitable[Presences]]"
-
-DIFF: Final = "presence_diff"
 
 
 class AlreadyTracked(ValueError):
@@ -89,15 +92,6 @@ class NotTracked(LookupError):
         return f"{self.pid} is not tracked on {self.topic!r} as {self.key!r}: use track"
 
 
-@dataclass(frozen=True, slots=True)
-class _TopicDiff:
-    """What has changed on one topic, as it is broadcast."""
-
-    topic: str
-    joins: Presences
-    leaves: Presences
-
-
 class Presence(GenServer):
     """The tracker: a server that knows who is where, and tells.
 
@@ -106,17 +100,32 @@ class Presence(GenServer):
     otherwise.
     """
 
-    async def init(self, hub: PubSub, *, replica: str | None = None) -> InitResult:
-        """Track nobody yet; `hub` is the one that the clients' endpoint uses."""
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        refuse_misspelt(cls, (*CALLBACKS, "fetch", "handle_metas"))
+
+    async def init(
+        self, hub: PubSub, *, replica: str | None = None, dispatch: Dispatch | None = None
+    ) -> InitResult:
+        """Track nobody yet; `hub` is the one that the clients' endpoint uses.
+
+        `dispatch` delivers the diffs in another way than the hub's. A subclass with an `init` of
+        its own calls this one.
+        """
         trap_exit()
-        self._hub = hub
         self._state = PresenceState(secrets.token_urlsafe(12) if replica is None else replica)
-        # A fetch may take its time. A process of its own then works through the diffs in order. It
-        # has as many waiting as there are changes in that time: to drop one would leave clients
-        # wrong for ever, and to wait would hold up every join.
-        self._teller: Pid | None = None
-        if type(self).fetch is not Presence.fetch:
-            self._teller = spawn_link(_tell_all, hub, self.fetch)
+        kind = type(self)
+        self._teller = Teller(
+            hub,
+            None if kind.fetch is Presence.fetch else self.fetch,
+            None if kind.handle_metas is Presence.handle_metas else self.handle_metas,
+            dispatch,
+        )
+        # Where telling takes time, it has as many diffs waiting as there are changes meanwhile: to
+        # drop one would leave clients wrong for ever, and to wait would hold up every join.
+        self._telling: Pid | None = None
+        if self._teller.needs_a_process:
+            self._telling = spawn_link(self._teller.run)
         return None
 
     # -- to override ------------------------------------------------------------------------------
@@ -129,6 +138,18 @@ class Presence(GenServer):
         If it raises for a diff, that is logged, and the diff goes out as it is.
         """
         return presences
+
+    async def handle_metas(self, topic: str, diff: PresenceDiff, presences: Here) -> None:
+        """Hear of each diff, after it has been broadcast: to tell others of it in one's own way.
+
+        `diff` is as it was broadcast, with what `fetch` has added; `presences` are the metas of
+        those who are on the topic after it, and change with the next one. Called for one diff after
+        the other, in the process that runs `fetch` for them. If it raises, the tracker ends, and
+        with it what it tracks, since what was made of the diffs may be wrong from then on.
+
+        Phoenix: `init` returns a state, which every `handle_metas` is given and returns anew. Here
+        it is kept in attributes of `self`, which no other method should change.
+        """
 
     # -- requests ---------------------------------------------------------------------------------
 
@@ -182,18 +203,29 @@ class Presence(GenServer):
         """Return everybody who is there, by key: what a client is to get as `presence_state`."""
         topic = _topic(where)
         presences, fetch = await Presence._list(server, topic, None)
-        return _fetched(await fetch(topic, presences))
+        return fetched(await fetch(topic, presences))
 
     @staticmethod
     async def get_by_key(
         server: Destination, where: Channel | str, key: str | int
     ) -> dict[str, Any] | None:
-        """Return the presences of one key, `{"metas": [meta, …]}`; None if there are none."""
+        """Return the presences of one key, `{"metas": [meta, …]}`; None if there are none.
+
+        Phoenix: for a key without presences, `get_by_key` returns an empty list.
+        """
         topic, name = _topic(where), _key(key)
         presences, fetch = await Presence._list(server, topic, name)
         if not presences:
             return None
-        return _fetched(await fetch(topic, presences)).get(name)
+        return fetched(await fetch(topic, presences)).get(name)
+
+    @on_call
+    async def fetchers_pids(self) -> builtins.list[Pid]:
+        """Return the processes that run `fetch` for diffs, and `handle_metas`, if there are any.
+
+        There is one at most, which lives as long as the server does.
+        """
+        return [] if self._telling is None else [self._telling]
 
     # -- in the server's process ------------------------------------------------------------------
 
@@ -239,14 +271,14 @@ class Presence(GenServer):
                 unlink(pid)
 
     @on_call
-    async def _list(self, topic: str, key: str | None) -> tuple[Presences, _Fetch]:
+    async def _list(self, topic: str, key: str | None) -> tuple[Presences, Fetch]:
         # `fetch` goes along, for the caller to run: which class the server is of, only it knows.
-        return _grouped(self._state.entries(topic, key)), self.fetch
+        return grouped(self._state.entries(topic, key)), self.fetch
 
     async def handle_info(self, message: Any) -> CastResult:
         """Hear of the end of processes."""
         match message:
-            case Exit(pid, reason) if pid is self._teller:
+            case Exit(pid, reason) if pid is self._telling:
                 return Stop(reason)
             case Exit(pid, _):
                 self._tell(Diff(leaves=tuple(self._state.remove_owner(pid))))
@@ -254,66 +286,13 @@ class Presence(GenServer):
             case _:
                 return await super().handle_info(message)
 
-    def _tell(self, diff: Diff) -> None:
+    def _tell(self, change: Diff) -> None:
         """Have one diff broadcast on each topic that something has changed on."""
-        joins, leaves = _by_topic(diff.joins), _by_topic(diff.leaves)
-        for topic in {**joins, **leaves}:
-            told = _TopicDiff(
-                topic, _grouped(joins.get(topic, ())), _grouped(leaves.get(topic, ()))
-            )
-            if self._teller is None:
-                _broadcast(self._hub, told)
+        for diff in diffs_of(change):
+            if self._telling is None:
+                self._teller.tell(diff)
             else:
-                send(self._teller, told)
-
-
-async def _tell_all(hub: PubSub, fetch: _Fetch) -> None:
-    """Broadcast diffs for ever, one after the other, with what `fetch` adds: a process's body."""
-    while True:
-        diff = await receive(_TopicDiff)
-        try:
-            joins = await _enriched(fetch, diff.topic, diff.joins)
-            leaves = await _enriched(fetch, diff.topic, diff.leaves)
-            _broadcast(hub, _TopicDiff(diff.topic, joins, leaves))
-        except Exception:
-            # A client that misses a diff shows somebody who has left for as long as it stays.
-            logger.exception("fetch failed for a diff on %.200r: it is sent as it is", diff.topic)
-            _broadcast(hub, diff)
-
-
-async def _enriched(fetch: _Fetch, topic: str, presences: Presences) -> Presences:
-    return _fetched(await fetch(topic, _copied(presences))) if presences else presences
-
-
-def _broadcast(hub: PubSub, diff: _TopicDiff) -> None:
-    hub.broadcast(diff.topic, DIFF, {"joins": diff.joins, "leaves": diff.leaves})
-
-
-def _by_topic(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
-    found: dict[str, list[Entry]] = {}
-    for entry in entries:
-        found.setdefault(entry.topic, []).append(entry)
-    return found
-
-
-def _grouped(entries: Iterable[Entry]) -> Presences:
-    found: Presences = {}
-    for entry in entries:
-        found.setdefault(entry.key, {"metas": []})["metas"].append(dict(entry.meta))
-    return found
-
-
-def _copied(presences: Presences) -> Presences:
-    return {
-        key: {"metas": [dict(meta) for meta in presence["metas"]]}
-        for key, presence in presences.items()
-    }
-
-
-def _fetched(presences: object) -> Presences:
-    if not isinstance(presences, dict):
-        raise TypeError(f"fetch returned {presences!r}: expected the presences, by key")
-    return presences
+                send(self._telling, diff)
 
 
 def _topic(where: Channel | str) -> str:
@@ -353,4 +332,13 @@ def _new_ref() -> str:
     return secrets.token_urlsafe(12)
 
 
-__all__ = ["AlreadyTracked", "Meta", "NotTracked", "Presence", "Presences", "Update"]
+__all__ = [
+    "AlreadyTracked",
+    "Here",
+    "Meta",
+    "NotTracked",
+    "Presence",
+    "PresenceDiff",
+    "Presences",
+    "Update",
+]

@@ -11,7 +11,6 @@ decided, and the rest goes on.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
@@ -20,6 +19,9 @@ import trio
 
 from exeunt.channels.channel_server import ChannelServer, ConnectionGone, Incoming, Leave
 from exeunt.channels.errors import ProtocolError
+from exeunt.channels.events import JoinRefused, WhyNotJoined
+from exeunt.channels.filtering import plain, quoted
+from exeunt.channels.log import logger
 from exeunt.channels.pubsub import PubSub
 from exeunt.channels.socket import Route, Socket
 from exeunt.channels.transports.contract import Transport
@@ -27,11 +29,9 @@ from exeunt.channels.wire import Encoded, Message, Serializer, same_ref
 from exeunt.kernel.exits import KILL, Reason, Shutdown
 from exeunt.kernel.ids import Pid, Ref
 from exeunt.kernel.names import Destination
-from exeunt.kernel.primitives import demonitor, monitor, self_pid, send, wait_exit
+from exeunt.kernel.primitives import current_node, demonitor, monitor, self_pid, send, wait_exit
 from exeunt.kernel.primitives import exit as exit_signal
 from exeunt.otp.dynamic_supervisor import DynamicSupervisor
-
-logger = logging.getLogger("exeunt.channels")
 
 EntryStatus: TypeAlias = Literal["joining", "joined", "leaving", "over"]
 
@@ -54,6 +54,7 @@ class Entry:
 
     __slots__ = (
         "assigns",
+        "channel",
         "held",
         "join_ref",
         "monitor",
@@ -61,13 +62,17 @@ class Entry:
         "ref",
         "replaces",
         "room",
+        "since",
         "status",
         "topic",
         "unhandled",
     )
 
-    def __init__(self, topic: str, message: Message, assigns: Mapping[str, Any]) -> None:
+    def __init__(
+        self, topic: str, message: Message, assigns: Mapping[str, Any], channel: str
+    ) -> None:
         self.topic = topic
+        self.channel = channel
         self.ref = message.ref
         # As the client sent it, null included: that is what its later messages are compared with.
         self.join_ref = message.join_ref
@@ -79,6 +84,8 @@ class Entry:
         self.held: list[Message] | None = None
         # What an older join of the topic is told when this one has its answer.
         self.replaces: Encoded | None = None
+        # When the join was asked for, then when it succeeded.
+        self.since = trio.current_time()
         self.unhandled = 0
         # Set when there is room again for the client's messages; only while there is none.
         self.room: trio.Event | None = None
@@ -129,6 +136,9 @@ class Session:
         self.transport_name = transport_name
         self.serializer = serializer
         self.hub = hub
+        # What may be shown of what the client sends.
+        self.filter = socket._filter
+        self.events = current_node().events
         self.pid = self_pid()
         self.end_reason: Reason = Shutdown("closed")
         self._supervisor = supervisor
@@ -189,11 +199,13 @@ class Session:
             send(entry.pid, Leave(message.ref))
             return None
         entry.unhandled += 1
-        send(entry.pid, Incoming(message))
+        send(entry.pid, Incoming(message, self.filter))
         return entry if entry.unhandled >= UNHANDLED_MESSAGES else None
 
     def _unmatched(self, message: Message) -> None:
-        logger.warning("ignoring unmatched topic %.200r in %s", message.topic, self._name())
+        logger.warning("Ignoring unmatched topic %s in %s", self._topic(message), self._name())
+        if message.event == "phx_join":
+            self._tell_refused("unmatched", message.topic, message.payload)
         self._reply(None, message.ref, message.topic, "error", _UNMATCHED)
 
     def _join(self, message: Message, old: Entry | None) -> None:
@@ -205,11 +217,18 @@ class Session:
             self._unmatched(message)
             return
         if old is None and len(self._entries) >= self.socket.max_channels:
-            logger.error("%s has reached its limit of channels", self._name())
+            logger.error(
+                "Reached max channels per transport limit of %d for socket %s of %s",
+                self.socket.max_channels,
+                quoted(self.socket_id),
+                self._name(),
+            )
+            self._tell_refused("too many", topic, message.payload, route.channel.__qualname__)
             too_many = {"reason": "too many channels joined"}
             self._reply(message.join_ref, message.ref, topic, "error", too_many)
             return
-        entry = Entry(topic, message, {**self.socket.assigns, **route.assigns})
+        assigns = {**self.socket.assigns, **route.assigns}
+        entry = Entry(topic, message, assigns, route.channel.__qualname__)
         self._entries[topic] = entry
         # In a task of its own, because an older process of the topic may take its time to end.
         self._nursery.start_soon(self._start, route, entry, message, old)
@@ -217,12 +236,19 @@ class Session:
     async def _start(self, route: Route, entry: Entry, message: Message, old: Entry | None) -> None:
         if old is not None:
             entry.replaces = self.serializer.encode_close(old.join_ref, old.topic)
+            if old.status != "over":
+                logger.debug(
+                    "Duplicate channel join for topic %s in %s. "
+                    "Closing existing channel for new join.",
+                    quoted(old.topic),
+                    self._name(),
+                )
             await self._end_older(old)
         try:
             spec = ChannelServer.spec(route.channel, self, entry, message)
             entry.pid = await DynamicSupervisor.start_child(self._supervisor, spec)
         except Exception as error:
-            logger.error("%s could not start a channel: %s", self._name(), error)
+            logger.error("%s could not start a channel: %s", self._name(), plain(str(error), 1000))
         if entry.pid is None:
             self._join_crashed(entry)
             return
@@ -249,6 +275,7 @@ class Session:
     def joined(self, entry: Entry) -> None:
         """Note that a join has succeeded, and that its reply is sent."""
         entry.status = "joined"
+        entry.since = trio.current_time()
         self._decided(entry)
 
     def join_refused(self, entry: Entry, response: Any) -> None:
@@ -310,7 +337,33 @@ class Session:
 
     # ---------------------------------------------------------------------------------------------
 
+    def _topic(self, message: Message) -> str:
+        """Return a topic for the log; what is no string may hold anything."""
+        topic = message.topic
+        return quoted(topic) if isinstance(topic, str) else self.filter.show(topic, 200)
+
+    def _tell_refused(
+        self,
+        why: WhyNotJoined,
+        topic: object,
+        params: object,
+        channel: str | None = None,
+        *,
+        pid: Pid | None = None,
+        duration: float = 0.0,
+    ) -> None:
+        if self.events.wants(JoinRefused):
+            shown = topic if isinstance(topic, str) else self.filter(topic)
+            self.events.emit(
+                JoinRefused(pid or self.pid, channel, shown, why, self.filter(params), duration)
+            )
+
     def _join_crashed(self, entry: Entry) -> None:
+        # The crash itself is in the log already, as the process's own report.
+        lasted = trio.current_time() - entry.since
+        self._tell_refused(
+            "crashed", entry.topic, None, entry.channel, pid=entry.pid, duration=lasted
+        )
         self._reply(entry.join_ref, entry.ref, entry.topic, "error", {"reason": "join crashed"})
         self._over(entry)
 
@@ -341,5 +394,4 @@ class Session:
         self.transport.send(self.serializer.encode_reply(join_ref, ref, topic, status, response))
 
     def _name(self) -> str:
-        name = type(self.socket).__qualname__
-        return name if self.socket_id is None else f"{name} {self.socket_id!r}"
+        return type(self.socket).__qualname__

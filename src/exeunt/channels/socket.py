@@ -24,7 +24,9 @@ from typing import Any, ClassVar, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
 from exeunt.channels.channel import Channel
+from exeunt.channels.filtering import SECRETS, Filter, Parameters
 from exeunt.channels.http_messages import QueryValue, Request
+from exeunt.channels.log import LogLevel, check_level
 from exeunt.otp.callbacks import refuse_misspelt
 
 Params: TypeAlias = "dict[str, QueryValue]"
@@ -33,11 +35,15 @@ Params: TypeAlias = "dict[str, QueryValue]"
 
 @dataclass(frozen=True, slots=True)
 class ConnectInfo:
-    """What is known of a client when it connects."""
+    """What is known of a client when it connects, from the request by which it does.
+
+    Phoenix: a mount lists which of these `connect` gets. Here it gets all of them.
+    """
 
     request: Request
     auth_token: str | None = None
-    """The token that came in the header Sec-WebSocket-Protocol, on a mount with `auth_token`."""
+    """The token that came in the header Sec-WebSocket-Protocol, or in X-Phoenix-AuthToken from a
+    client that polls, on a mount with `auth_token`."""
 
     @property
     def peer(self) -> tuple[str, int] | None:
@@ -115,10 +121,23 @@ class Socket:
     max_channels: ClassVar[int] = 100
     """How many topics one connection may have joined at a time."""
 
+    log: ClassVar[LogLevel] = "info"
+    """The level at which it is logged that a client was let in or refused, or False."""
+
+    filter_parameters: ClassVar[Parameters] = SECRETS
+    """What is covered of the parameters of this socket and its channels, wherever they are shown.
+
+    Words, each of which covers the keys that contain it, or `("keep", keys)`: all but these.
+    """
+
+    _filter: ClassVar[Filter] = Filter(SECRETS)
+
     _routes: ClassVar[tuple[tuple[str, bool, Route], ...]] = ()
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        check_level(cls.log, f"{cls.__qualname__}.log")
+        cls._filter = Filter(cls.filter_parameters)
         refuse_misspelt(cls, ("connect", "channels"))
         cls._routes = tuple(_route(cls, pattern, to) for pattern, to in cls.channels.items())
 

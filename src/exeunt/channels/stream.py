@@ -72,6 +72,7 @@ class ByteStream(trio.abc.Stream):
         "_waiters",
         "_writing",
         "last_received",
+        "last_words",
         "max_queued",
         "on_overflow",
         "peer",
@@ -95,6 +96,8 @@ class ByteStream(trio.abc.Stream):
         self.last_received = trio.current_time()
         self.start_writer: Callable[[], None] | None = None
         self.on_overflow: Callable[[], None] | None = None
+        # What takes the place of all that was queued, when that has become too much.
+        self.last_words = b""
         self._state: StreamState = "open"
         self._eof = False
         self._broken_by: OSError | None = None
@@ -114,8 +117,9 @@ class ByteStream(trio.abc.Stream):
     def state(self) -> StreamState:
         """Tell how the stream stands.
 
-        `overflowed`: nothing more is sent, and what was queued is lost, maybe from the middle of a
-        frame, so that nothing can be said any more: abort it. `broken`: the peer is gone.
+        `overflowed`: nothing more is taken, and what was queued is lost, but for the rest of a
+        frame that was begun and the `last_words`; without these, abort it. `broken`: the peer is
+        gone.
         """
         return self._state
 
@@ -224,7 +228,8 @@ class ByteStream(trio.abc.Stream):
 
         The socket is tried at once if nothing is queued before; what it does not take is queued.
         Dropped if the stream is closed, broken or overflowed. A frame that takes the queue over
-        `max_queued` overflows the stream: the queue is dropped and `on_overflow` called.
+        `max_queued` overflows the stream: the queue gives way to the `last_words`, and
+        `on_overflow` is called.
         """
         if self._state != "open":
             self._dropped += 1
@@ -250,10 +255,21 @@ class ByteStream(trio.abc.Stream):
             self._queued += size
         if self._queued > self.max_queued:
             self._state = "overflowed"
+            begun = self._queue[0]
             self._drop_queue()
+            if self.last_words:
+                self._queue = deque((self.last_words,))
+                if isinstance(begun, memoryview):
+                    self._queue.appendleft(begun)
+                self._queued = sum(map(len, self._queue))
+                self._ensure_writer()
             if self.on_overflow is not None:
                 self.on_overflow()
-        elif not self._writing and self.start_writer is not None:
+        else:
+            self._ensure_writer()
+
+    def _ensure_writer(self) -> None:
+        if not self._writing and self.start_writer is not None:
             self._writing = True
             self.start_writer()
 
@@ -345,7 +361,7 @@ class ByteStream(trio.abc.Stream):
             self._state = "broken"
             # Without its traceback, whose frames would keep this stream, and it them.
             self._broken_by = error.with_traceback(None)
-            self._drop_queue()
+        self._drop_queue()
 
     # -- closing
 
@@ -361,6 +377,11 @@ class ByteStream(trio.abc.Stream):
         self._unread = b""
         trio.lowlevel.notify_closing(self._sock)
         self._sock.close()
+
+    def interrupt(self) -> None:
+        """Wake a reader or writer that waits, with `trio.ClosedResourceError`; close nothing."""
+        if self._state != "closed":
+            trio.lowlevel.notify_closing(self._sock)
 
     async def aclose(self) -> None:
         """Close the socket at once, as `abort` does, and be a checkpoint."""
@@ -379,7 +400,7 @@ class ByteStream(trio.abc.Stream):
         try:
             with trio.move_on_after(within):
                 await self.drain()
-                if self._state == "open":
+                if self._state in ("open", "overflowed"):
                     self._sock.shutdown(socket.SHUT_WR)
                     while linger and not self._eof and await self.receive_some():
                         pass

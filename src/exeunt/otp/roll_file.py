@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias, cast
 
 import trio
+from trio.lowlevel import ParkingLot
 
 from exeunt.otp.roll import Leave
 
@@ -121,7 +122,9 @@ class RollFile:
         self.path = path
         # Bounded by the number of watched processes, each of which comes and goes once.
         self._changes: deque[_Change] = deque()
-        self._wake: trio.Event | None = None
+        # Where a writer waits for them. There may be two for a moment: one that is killed ends only
+        # when its thread has, and the next watcher has a writer by then.
+        self._idle = ParkingLot()
         self._connection: sqlite3.Connection | None = None
         # One thread at a time, and no competition with the program's own.
         self._limiter = trio.CapacityLimiter(1)
@@ -183,22 +186,21 @@ class RollFile:
 
     def _put(self, change: _Change) -> None:
         self._changes.append(change)
-        if self._wake is not None:
-            self._wake.set()
+        self._idle.unpark_all()
 
     async def write(self) -> None:
         """Write what is to be written, for ever: the body of the process that does."""
         while True:
             if not self._changes:
-                self._wake = trio.Event()
-                await self._wake.wait()
-                self._wake = None
+                await self._idle.park()
             if not await self.write_once():
                 await trio.sleep(RETRY_SECONDS)
 
     async def write_once(self) -> bool:
         """Write what waits now; False if it could not be."""
         while self._changes:
+            # A writer that is killed ends here: it finishes what it has begun, and begins no more.
+            await trio.lowlevel.checkpoint_if_cancelled()
             batch = [self._changes.popleft() for _ in range(min(len(self._changes), LARGEST_BATCH))]
             # What became of it; a thread goes on when the one who waits for it is cancelled.
             outcome: list[RollError | None] = []

@@ -40,18 +40,18 @@ from exeunt.kernel import signals
 from exeunt.kernel.calls import Call
 from exeunt.kernel.events import Event, Events
 from exeunt.kernel.exits import KILL, SHUTDOWN, Exit, Reason
-from exeunt.kernel.ids import Pid
+from exeunt.kernel.ids import Pid, Ref
 from exeunt.kernel.names import Destination
 from exeunt.kernel.node import KILL_GRACE
-from exeunt.kernel.primitives import exit as exit_signal
 from exeunt.kernel.primitives import (
-    exit_after,
+    cancel_timer,
     receive,
     send_after,
     spawn_process,
     trap_exit,
     wait_exit,
 )
+from exeunt.kernel.primitives import exit as exit_signal
 from exeunt.otp.backoff import Backoff
 from exeunt.otp.genserver import GenServer, on_call
 from exeunt.otp.leaving import (
@@ -83,6 +83,11 @@ logger = logging.getLogger("exeunt")
 @dataclass(frozen=True, slots=True)
 class _News:
     """The message of the roll: there is something to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """The message of a timer: see whether a function has taken too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +131,8 @@ class Watcher(GenServer):
         self._leave_within = leave_within
         self._max_running = max_running
         self._has_news = False
+        # The timer that looks after functions which take too long, while some run.
+        self._look_timer: Ref | None = None
         self._is_ending = False
         self._writer: Pid | None = None
         process = self._loop.process
@@ -154,6 +161,7 @@ class Watcher(GenServer):
                 # Whoever starts the watcher is told, and needs no traceback for it.
                 process.reporting = "never"
                 raise
+        self._look_later()
         self._tell()
 
     async def _open(self, path: Path) -> None:
@@ -175,9 +183,7 @@ class Watcher(GenServer):
             self._write()
         self._work()
         while any(entry.pid is None for entry in (*roll.waiting, *roll.running.values())):
-            await receive(_News)
-            self._has_news = False
-            self._work()
+            await self._wait_for_news()
 
     def _restored(self, row: Row) -> Entry | None:
         try:
@@ -298,6 +304,8 @@ class Watcher(GenServer):
                 self._work()
             case _Rested(key):
                 self._roll.rested(key)
+            case _Look():
+                self._look()
             case Exit(pid, _) if pid is self._writer:
                 self._write()
             case Exit(_, _):
@@ -318,13 +326,18 @@ class Watcher(GenServer):
             roll.rested(key)
         self._work()
         while roll.is_busy:
-            await receive(_News)
-            self._has_news = False
-            self._work()
+            await self._wait_for_news()
         if self._writer is not None:
             exit_signal(self._writer, SHUTDOWN)
             await wait_exit(self._writer)
             await roll.file.write_once()
+
+    async def _wait_for_news(self) -> None:
+        if isinstance(await receive(object, _is_own), _Look):
+            self._look()
+        else:
+            self._has_news = False
+            self._work()
 
     def _tell(self) -> None:
         if not self._has_news:
@@ -337,6 +350,9 @@ class Watcher(GenServer):
             self._has_ended(*roll.ended.popleft())
         while roll.waiting and len(roll.running) < self._max_running:
             self._start(roll.waiting.popleft())
+        if self._look_timer is not None and not roll.running:
+            cancel_timer(self._look_timer)
+            self._look_timer = None
 
     def _start(self, entry: Entry) -> None:
         departure = Departure(entry.pid, entry.reason, entry.key, entry.attempts + 1)
@@ -346,9 +362,22 @@ class Watcher(GenServer):
             label=f"leave of {entry.who}: {entry.name}",
         )
         self._roll.started(entry, task)
-        if self._leave_within is not None:
-            # For one that shields itself from being cancelled.
-            exit_after(self._leave_within + KILL_GRACE, task.pid, KILL)
+        self._look_later()
+
+    def _look_later(self) -> None:
+        if self._leave_within is not None and self._look_timer is None and self._roll.running:
+            after = self._leave_within / 4 + KILL_GRACE
+            self._look_timer = send_after(after, self.pid, _Look())
+
+    def _look(self) -> None:
+        """Kill functions that shield themselves from being cancelled when their time is over."""
+        assert self._leave_within is not None
+        latest = trio.current_time() - self._leave_within - KILL_GRACE
+        for entry in self._roll.running.values():
+            if entry.since <= latest and entry.task is not None:
+                exit_signal(entry.task.pid, KILL)
+        self._look_timer = None
+        self._look_later()
 
     def _has_ended(self, entry: Entry, reason: Reason) -> None:
         if entry.has_run:
@@ -428,6 +457,10 @@ def _node_ends(name: str, roll: Roll, events: Events) -> Callable[[Pid], None]:
             file.close()
 
     return end
+
+
+def _is_own(message: object) -> bool:
+    return isinstance(message, (_News, _Look))
 
 
 def _written(

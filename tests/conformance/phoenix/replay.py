@@ -19,6 +19,7 @@ from tests.conformance.phoenix.client import (
     packed,
     request,
 )
+from tests.conformance.phoenix.polling import Poller
 from tests.conformance.phoenix.transcripts import (
     ACTS,
     HEADERS,
@@ -88,6 +89,12 @@ class _Replay:
         conns = self._transcript.conns
         if not conns:
             await self._plain_get()
+            return self._found
+        if self._transcript.is_long_poll:
+            for conn in conns:
+                poller = Poller(self._transcript, self._url, self._run, self.differs)
+                await poller.send_all(conn["frames"])
+            await self._ends()
             return self._found
         if conns[0]["kind"] == "http":
             for conn in conns:

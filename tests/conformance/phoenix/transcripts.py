@@ -30,8 +30,8 @@ class Transcript:
     conns: list[dict[str, Any]]
 
     @property
-    def needs_long_poll(self) -> bool:
-        """Whether it is about the transport that exeunt does not have yet."""
+    def is_long_poll(self) -> bool:
+        """Whether its client polls."""
         return any("http_status" in frame for conn in self.conns for frame in conn["frames"])
 
 

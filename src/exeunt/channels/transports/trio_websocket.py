@@ -68,6 +68,7 @@ async def open_websocket(
     async with trio.open_nursery() as nursery:
         stream.start_writer = lambda: nursery.start_soon(stream.run_writer)
         stream.on_overflow = ws._overflowed
+        stream.last_words = close_frame(1013)
         try:
             await ws._open(nursery, bridge, subprotocol)
             yield ws
@@ -80,6 +81,7 @@ async def open_websocket(
         finally:
             ws.abort()
             stream.start_writer = stream.on_overflow = None
+            stream.last_words = b""
             # By way of the bridge it keeps this WebSocket: so neither waits for the other to go.
             ws._library = None
             nursery.cancel_scope.cancel()
@@ -169,12 +171,13 @@ class WebSocket:
             )
         self._finish(Closed(code, reason, "local"), close_frame(code, reason))
         try:
-            if isinstance(self._end, Lost):
+            overflowed = isinstance(self._end, Lost) and self._end.how == "overflow"
+            if isinstance(self._end, Lost) and not overflowed:
                 return  # there is nobody to wait for
             with trio.move_on_after(within):
                 if self._library is not None:
                     await _until_closed(self._library)
-                linger = isinstance(self._end, ProtocolViolation)
+                linger = overflowed or isinstance(self._end, ProtocolViolation)
                 await self._stream.close_after_drain(min(within, _LINGER_SECONDS), linger=linger)
         finally:
             self.abort()
@@ -218,8 +221,10 @@ class WebSocket:
                 self._end_came.set()
 
     def _overflowed(self) -> None:
+        # The stream has said 1013 already, behind what it had begun to send; `close` sees to it.
         self._finish(Lost("overflow"))
-        self._stream.abort()
+        # Who waits for a message is told at once.
+        self._stream.interrupt()
 
     def _peer_closed(self, frame: bytes) -> None:
         # The library answers with the peer's own code and reason, which so can be read from it.
@@ -333,6 +338,9 @@ class MessageSizes:
     """Follows the frames in a stream of bytes, and finds the message that grows too large.
 
     RFC 6455, section 5.2. Whether frames are well formed otherwise is the library's business.
+
+    Phoenix: Bandit counts a frame with its header, and bounds a message in fragments apart from
+    that. Here the limit is that of a message, in one frame or in several.
     """
 
     __slots__ = ("_header", "_message", "_payload_left", "limit")

@@ -3,11 +3,10 @@
 import argparse
 import logging
 
-from my_app.visitors import Visitors
-from my_app.web import HUB, VisitorSocket
-
 from exeunt import Supervisor, Watcher, run, wait_exit
 from exeunt.channels import Endpoint
+from my_app.visitors import Visitors
+from my_app.web import HUB, VisitorSocket
 
 
 async def serve(host: str, port: int) -> None:

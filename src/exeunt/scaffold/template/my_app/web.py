@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from my_app.visitors import Visitors
-
 from exeunt import Departure, Watcher
 from exeunt.channels import Channel, Error, InResult, JoinResult, Ok, PubSub, Socket
+from my_app.visitors import Visitors
 
 HUB = PubSub()
 """Carries the broadcasts; the endpoint has the same one."""

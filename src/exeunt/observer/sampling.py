@@ -1,0 +1,506 @@
+"""Sampling: from a running node to a picture of it, which is plain data that JSON can carry.
+
+The picture is bounded whatever the size of the node: under each process so many are shown, and how
+many more there are; of all together so many at most. To make it nobody is asked, and nothing is
+read that may be secret: neither the state of a server nor the content of a message.
+
+A look at a node of 100,000 processes takes a while, so it is made in small steps, between which the
+others run; what it shows may so be a fraction of a second apart.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+from exeunt.channels.endpoint import Endpoint
+from exeunt.channels.pubsub import PubSub
+from exeunt.channels.session import Session
+from exeunt.kernel.ids import Pid
+from exeunt.kernel.node import Node
+from exeunt.kernel.process import Process
+from exeunt.observer.births import Births
+from exeunt.observer.clients import (
+    MOST_SOCKETS,
+    MOST_TOPICS,
+    SocketRow,
+    TopicRow,
+    connections_of,
+    hubs_among,
+    sockets_of,
+    topic_row,
+)
+from exeunt.observer.counting import Meter
+from exeunt.observer.ledger import CrashNote, Ledger
+from exeunt.observer.looking import (
+    Family,
+    cut,
+    family_of,
+    line_of,
+    shown_id,
+    status_of,
+)
+from exeunt.otp.supervision import ChildSpec, ChildType, RestartType
+from exeunt.otp.tree import BranchStatus
+
+MOST_CHILDREN: Final = 50
+"""How many are shown below one process, unless told otherwise."""
+
+MOST_PROCESSES: Final = 1500
+"""How many are shown in all, unless told otherwise."""
+
+STEP: Final = 250
+"""After how many processes that are looked at in passing the others run."""
+
+ROW_STEP: Final = 20
+"""After how many that are looked at closely the others run."""
+
+_LONGEST_KEY: Final = 160
+
+Rest: TypeAlias = Callable[[], Awaitable[None]]
+"""What is awaited between two steps: trio's checkpoint."""
+
+Record: TypeAlias = "dict[str, Any]"
+"""A row as JSON has it: its fields by their names."""
+
+Picture: TypeAlias = "dict[str, dict[str, Record]]"
+"""All rows, by the section that they belong to and by their key in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much of a node is shown."""
+
+    children: int = MOST_CHILDREN
+    processes: int = MOST_PROCESSES
+    sockets: int = MOST_SOCKETS
+    topics: int = MOST_TOPICS
+
+    def __post_init__(self) -> None:
+        for name in ("children", "processes", "sockets", "topics"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"an observer shows at least one of the {name}")
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessRow:
+    """A process, or a child that does not run, in the tree.
+
+    `children` are the keys of those below it that are shown, `more` says how many are not. The key
+    of a supervisor's child is made of its id, and stays when it is restarted. `rate` is in messages
+    a second; `since` in seconds of the node's clock, and `is_older` says that it was there before
+    anybody looked.
+    """
+
+    pid: str
+    id: str
+    name: str
+    label: str
+    kind: ChildType
+    restart: RestartType | None
+    status: BranchStatus
+    is_own: bool
+    mailbox: int
+    rate: float
+    links: int
+    monitors: int
+    restarts: int
+    crash: str
+    line: str
+    since: float
+    is_older: bool
+    children: tuple[str, ...]
+    more: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRow:
+    """The node as a whole, at the time `now` of its clock.
+
+    The processes of the observer are not counted. `lag` is the longest time, in seconds, by which
+    something was late that should have run.
+    """
+
+    number: int
+    now: float
+    processes: int
+    zombies: int
+    messages: float
+    lag: float
+    sockets: int
+    topics: int
+    crashes: int
+    restarts: int
+    roots: tuple[str, ...]
+    more_roots: int
+
+
+@dataclass(slots=True)
+class Rates:
+    """How many messages processes had at the last look, to tell how many a second there were."""
+
+    at: float | None = None
+    total: int = 0
+    counts: dict[Pid, int] = field(default_factory=dict[Pid, int])
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What a picture is made from, besides the node itself."""
+
+    meter: Meter
+    ledger: Ledger
+    births: Births
+    hubs: tuple[PubSub, ...] = ()
+    own: Pid | None = None
+
+
+def record(row: object) -> Record:
+    """Return a row as JSON has it."""
+    return {one: _plain(getattr(row, one)) for one in _fields(type(row))}
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(one) for one in value] if isinstance(value, tuple) else value
+
+
+_names: dict[type, tuple[str, ...]] = {}
+
+
+def _fields(kind: Any) -> tuple[str, ...]:
+    if kind not in _names:
+        _names[kind] = tuple(one.name for one in dataclasses.fields(kind))
+    return _names[kind]
+
+
+class _Spawned:
+    """Those that a process has spawned and nobody supervises: how many, and the first of them."""
+
+    __slots__ = ("count", "first")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first: list[Process] = []
+
+
+class _Scan:
+    """What one look in passing at every process has found."""
+
+    def __init__(self) -> None:
+        self.spawned: dict[Pid | None, _Spawned] = {}
+        self.families: dict[Pid, Family | None] = {}
+        self.endpoints: list[Process] = []
+        self.own: set[Pid] = set()
+        self.count = 0
+
+    def family_of(self, process: Process) -> Family | None:
+        """Return the children of a supervisor, looked up once."""
+        try:
+            return self.families[process.pid]
+        except KeyError:
+            family = self.families[process.pid] = family_of(process)
+            if family is not None and isinstance(family.server, Endpoint):
+                self.endpoints.append(process)
+            return family
+
+    def is_supervised(self, process: Process, parent: Process | None) -> bool:
+        """Tell whether a process is shown as some supervisor's child."""
+        if parent is not None:
+            family = self.family_of(parent)
+            if family is not None and process.pid in family:
+                return True
+        # A supervisor is linked to its children, wherever they were spawned.
+        for number, peer in enumerate(process.links or ()):
+            if number == 32:
+                break
+            if peer is not parent and isinstance(peer, Process):
+                family = self.family_of(peer)
+                if family is not None and process.pid in family:
+                    return True
+        return False
+
+
+async def _scan(node: Node, sources: Sources, limits: Limits, rest: Rest) -> _Scan:
+    found = _Scan()
+    everybody = [*node.processes.values(), *node.zombies.values()]
+    for number, process in enumerate(everybody, start=1):
+        if number % STEP == 0:
+            await rest()
+        if process.status == "dead" and process.pid not in node.zombies:
+            continue
+        parent = None if process.parent is None else process.parent._process
+        if process.pid is sources.own or process.parent in found.own:
+            found.own.add(process.pid)
+        else:
+            found.count += 1
+            sources.meter.install(process)
+        if process is node.main or found.is_supervised(process, parent):
+            continue
+        spawned = found.spawned.setdefault(None if parent is None else parent.pid, _Spawned())
+        spawned.count += 1
+        if len(spawned.first) < limits.children:
+            spawned.first.append(process)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A row that is still to be made."""
+
+    key: str
+    process: Process | None
+    child: ChildSpec | None = None
+    is_restarting: bool = False
+
+
+class _Sketch:
+    """The tree while it is being made."""
+
+    def __init__(
+        self, node: Node, sources: Sources, limits: Limits, rates: Rates, scan: _Scan, now: float
+    ) -> None:
+        self._node = node
+        self._sources = sources
+        self._limits = limits
+        self._scan = scan
+        self._now = now
+        self._before = rates
+        self._seconds = 0.0 if rates.at is None else now - rates.at
+        self.counts: dict[Pid, int] = {}
+        self.rows: dict[str, Record] = {}
+        self.room = limits.processes
+        self._keys: set[str] = set()
+        self._seen: set[Pid] = set()
+
+    async def draw(self, rest: Rest) -> tuple[tuple[str, ...], int]:
+        """Make all rows; return the keys of the roots, and how many roots are not shown."""
+        orphans = self._scan.spawned.get(None, _Spawned())
+        roots = [self._draft(self._node.main)]
+        roots += [self._draft(one) for one in orphans.first[: max(0, self.room - 1)]]
+        self.room -= len(roots)
+        waiting = deque(roots)
+        number = 0
+        while waiting:
+            number += 1
+            if number % ROW_STEP == 0:
+                await rest()
+            draft = waiting.popleft()
+            below, more = self._below(draft)
+            # From the top down: if there is no room for all, the deepest are left out.
+            waiting.extend(below)
+            row = self._row(draft, tuple(one.key for one in below), more)
+            self.rows[draft.key] = record(row)
+        return tuple(one.key for one in roots), orphans.count + 1 - len(roots)
+
+    def _draft(self, process: Process) -> _Draft:
+        key = repr(process.pid)
+        self._keys.add(key)
+        self._seen.add(process.pid)
+        return _Draft(key, process)
+
+    def _below(self, draft: _Draft) -> tuple[list[_Draft], int]:
+        process = draft.process
+        if process is None or process.status == "dead":
+            return [], 0
+        most = min(self._limits.children, self.room)
+        drafts: list[_Draft] = []
+        total = 0
+        family = self._scan.family_of(process)
+        if family is not None:
+            total += len(family)
+            for spec, state in family.first(most):
+                drafts.append(self._child(draft, spec, state, is_dynamic=family.is_dynamic))
+        spawned = self._scan.spawned.get(process.pid)
+        if spawned is not None:
+            total += spawned.count
+            for one in spawned.first[: most - len(drafts)]:
+                if one.pid not in self._seen and one.status != "dead":
+                    drafts.append(self._draft(one))
+                else:
+                    total -= 1
+        self.room -= len(drafts)
+        return drafts, max(0, total - len(drafts))
+
+    def _child(self, above: _Draft, spec: ChildSpec, state: Any, *, is_dynamic: bool) -> _Draft:
+        process = state._process if isinstance(state, Pid) else None
+        if isinstance(state, Pid) and process is None:
+            process = self._node.zombies.get(state)
+        if process is not None:
+            if process.pid in self._seen:
+                # Two supervisors say that it is theirs, or it is above itself.
+                process = None
+            else:
+                self._seen.add(process.pid)
+        if is_dynamic and process is not None:
+            key = repr(process.pid)
+        else:
+            key = f"{above.key}/{shown_id(spec.id)}"
+        if len(key) > _LONGEST_KEY:
+            key = f"{above.key[:32]}…{shown_id(spec.id)[:32]}"
+        if key in self._keys:
+            number = 2
+            while f"{key}#{number}" in self._keys:
+                number += 1
+            key = f"{key}#{number}"
+        self._keys.add(key)
+        return _Draft(key, process, spec, state == "restarting")
+
+    def _row(self, draft: _Draft, children: tuple[str, ...], more: int) -> ProcessRow:
+        process, spec = draft.process, draft.child
+        # The ids of specifications mean nothing in a dynamic supervisor, whose keys are pids.
+        is_named = spec is not None and "/" in draft.key
+        if process is None or process.status == "dead":
+            status: BranchStatus = "restarting" if draft.is_restarting else "stopped"
+            if process is not None:
+                status = status_of(process, self._node.zombies)
+            return ProcessRow(
+                pid="" if process is None else repr(process.pid),
+                id=shown_id(spec.id) if spec is not None and is_named else "",
+                name="",
+                label="" if process is None else cut(process.label),
+                kind="worker" if spec is None else spec.type,
+                restart=None if spec is None else spec.restart,
+                status=status,
+                is_own=False,
+                mailbox=0,
+                rate=0.0,
+                links=0,
+                monitors=0,
+                restarts=0,
+                crash="",
+                line="" if process is None else line_of(process),
+                since=0.0,
+                is_older=False,
+                children=children,
+                more=more,
+            )
+        pid = process.pid
+        known = self._sources.ledger.record_of(pid)
+        since = self._sources.births.since(pid.number)
+        family = self._scan.family_of(process)
+        return ProcessRow(
+            pid=repr(pid),
+            id=shown_id(spec.id) if spec is not None and is_named else "",
+            name=cut(process.name or ""),
+            label=cut(process.label),
+            kind="supervisor"
+            if family is not None or (spec and spec.type != "worker")
+            else "worker",
+            restart=None if spec is None else spec.restart,
+            status=status_of(process, self._node.zombies),
+            is_own=pid in self._scan.own,
+            mailbox=len(process.mailbox.messages),
+            rate=self._rate(process),
+            links=len(process.links or ()),
+            monitors=len(process.monitors or ()),
+            restarts=known.restarts,
+            crash=known.crash,
+            line=line_of(process),
+            since=round(self._now if since is None else since[0], 1),
+            is_older=since is not None and since[1],
+            children=children,
+            more=more,
+        )
+
+    def _rate(self, process: Process) -> float:
+        count = self.counts[process.pid] = self._sources.meter.count_of(process)
+        before = self._before.counts.get(process.pid)
+        if before is None or self._seconds <= 0:
+            return 0.0
+        return round(max(0, count - before) / self._seconds, 1)
+
+
+async def sample(
+    node: Node,
+    sources: Sources,
+    *,
+    now: float,
+    rest: Rest,
+    rates: Rates | None = None,
+    lag: float = 0.0,
+    limits: Limits | None = None,
+) -> Picture:
+    """Return the picture of a node.
+
+    `now` is the time of the node's clock. `rates` are those of the last picture, and brought up to
+    date; without them, messages a second are 0. `lag` is shown as it is.
+    """
+    limits = Limits() if limits is None else limits
+    rates = Rates() if rates is None else rates
+    scan = await _scan(node, sources, limits, rest)
+    sketch = _Sketch(node, sources, limits, rates, scan, now)
+    roots, more_roots = await sketch.draw(rest)
+    sockets, topics, socket_count, topic_count = await _clients(sources, scan, limits, rest)
+    total = sources.meter.total
+    seconds = 0.0 if rates.at is None else now - rates.at
+    messages = max(0, total - rates.total) / seconds if seconds > 0 else 0.0
+    rates.at, rates.total, rates.counts = now, total, sketch.counts
+    sources.meter.forget_ended(node)
+    ledger = sources.ledger
+    row = NodeRow(
+        number=node.number,
+        now=round(now, 3),
+        processes=scan.count,
+        zombies=len(node.zombies),
+        messages=round(messages, 1),
+        lag=round(lag, 5),
+        sockets=socket_count,
+        topics=topic_count,
+        crashes=ledger.crash_count,
+        restarts=ledger.restart_count,
+        roots=roots,
+        more_roots=max(0, more_roots),
+    )
+    return {
+        "node": {"node": record(row)},
+        "process": sketch.rows,
+        "socket": {one.pid: record(one) for one in sockets},
+        "topic": {f"{number}": record(one) for number, one in enumerate(topics)},
+        "crash": {str(one.number): record(one) for one in crashes_of(ledger)},
+    }
+
+
+def crashes_of(ledger: Ledger) -> Sequence[CrashNote]:
+    """Return the crashes that are listed, the oldest first."""
+    return tuple(ledger.crashes)
+
+
+async def _clients(
+    sources: Sources, scan: _Scan, limits: Limits, rest: Rest
+) -> tuple[list[SocketRow], list[TopicRow], int, int]:
+    sockets: list[SocketRow] = []
+    sessions: list[Session] = []
+    count = 0
+    for endpoint in scan.endpoints:
+        connections = None if endpoint.pid in scan.own else connections_of(endpoint)
+        if connections is None:
+            continue
+        count += len(connections)
+        for number, (row, session) in enumerate(
+            sockets_of(connections, limits.sockets - len(sockets)), start=1
+        ):
+            sockets.append(row)
+            sessions.append(session)
+            if number % ROW_STEP == 0:
+                await rest()
+    topics: list[TopicRow] = []
+    topic_count = 0
+    for hub in hubs_among(sessions, sources.hubs):
+        names = hub.topics()
+        topic_count += len(names)
+        for number, name in enumerate(names[: limits.topics - len(topics)], start=1):
+            found = topic_row(hub, name)
+            if found is not None:
+                topics.append(found)
+            if number % ROW_STEP == 0:
+                await rest()
+    return sockets, topics, count, topic_count
+
+
+def history_point(picture: Mapping[str, Mapping[str, Record]]) -> list[float]:
+    """Return what the curves show of a picture: time, processes, messages a second, lag."""
+    row = picture["node"]["node"]
+    return [row["now"], row["processes"], row["messages"], row["lag"]]

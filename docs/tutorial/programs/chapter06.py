@@ -2,8 +2,7 @@
 
 import trio
 
-from exeunt import Exit, Pid, Shutdown, exit, link, receive, run, send, spawn
-from exeunt import trap_exit, wait_exit
+from exeunt import Exit, Pid, Shutdown, exit, link, receive, run, send, spawn, trap_exit, wait_exit
 
 
 async def doorkeeper() -> None:

@@ -2,8 +2,21 @@
 
 import trio
 
-from exeunt import Down, GenServer, Pid, Ref, exit, monitor, on_call, on_cast, receive, run
-from exeunt import self_pid, send, spawn
+from exeunt import (
+    Down,
+    GenServer,
+    Pid,
+    Ref,
+    exit,
+    monitor,
+    on_call,
+    on_cast,
+    receive,
+    run,
+    self_pid,
+    send,
+    spawn,
+)
 
 
 class Room(GenServer):

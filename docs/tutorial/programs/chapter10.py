@@ -4,8 +4,18 @@ from typing import Literal
 
 import trio
 
-from exeunt import Exit, GenServer, Supervisor, exit, receive, run, spawn, trap_exit, wait_exit
-from exeunt import whereis
+from exeunt import (
+    Exit,
+    GenServer,
+    Supervisor,
+    exit,
+    receive,
+    run,
+    spawn,
+    trap_exit,
+    wait_exit,
+    whereis,
+)
 
 
 class Part(GenServer):

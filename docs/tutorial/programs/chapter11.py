@@ -3,8 +3,19 @@
 import trio
 from chapter08 import Room
 
-from exeunt import Departure, DynamicSupervisor, Pid, Supervisor, Watcher, receive, run, self_pid
-from exeunt import spawn, trap_exit, tree
+from exeunt import (
+    Departure,
+    DynamicSupervisor,
+    Pid,
+    Supervisor,
+    Watcher,
+    receive,
+    run,
+    self_pid,
+    spawn,
+    trap_exit,
+    tree,
+)
 
 
 class House(Supervisor):

@@ -6,8 +6,22 @@ from typing import Any
 import trio
 
 from exeunt import Departure, Supervisor, Watcher, run, send
-from exeunt.channels import CastResult, Channel, ConnectInfo, Endpoint, Error, InResult, JoinResult
-from exeunt.channels import Ok, Params, Presence, PubSub, Socket, TokenError, Tokens
+from exeunt.channels import (
+    CastResult,
+    Channel,
+    ConnectInfo,
+    Endpoint,
+    Error,
+    InResult,
+    JoinResult,
+    Ok,
+    Params,
+    Presence,
+    PubSub,
+    Socket,
+    TokenError,
+    Tokens,
+)
 from exeunt.channels.client import PresenceView, connect
 
 
@@ -68,7 +82,7 @@ async def say_goodbye(hub: PubSub, departure: Departure, topic: str, who: str) -
 async def serve(tokens: Tokens) -> str:
     """Start the chat; return its address."""
     hub = PubSub()
-    await Supervisor.start_link(
+    await Supervisor.named("chat").start_link(
         [
             Watcher.named("watcher").child(),
             Presence.named("presence").child(hub),

@@ -3,8 +3,18 @@
 import trio
 from chapter08 import Room
 
-from exeunt import CallFailed, Down, Supervisor, exit, monitor, receive, run, self_pid, spawn
-from exeunt import whereis
+from exeunt import (
+    CallFailed,
+    Down,
+    Supervisor,
+    exit,
+    monitor,
+    receive,
+    run,
+    self_pid,
+    spawn,
+    whereis,
+)
 
 
 async def faithful(who: str, room: str) -> None:
@@ -16,8 +26,8 @@ async def faithful(who: str, room: str) -> None:
             await trio.sleep(0.05)
             continue
         print(f"{who} is in; here are {', '.join(here)}")
-        down = await receive(Down, lambda down, ref=monitor(room): down.ref is ref)
-        print(f"{who} hears that the room has ended: {down.reason}")
+        monitor(room)
+        print(f"{who} hears that the room has ended: {(await receive(Down)).reason}")
 
 
 async def main() -> None:

@@ -12,7 +12,7 @@ TYPED_CODE := $(foreach place,src examples benchmarks tests/types tests/architec
 
 export PYTHON
 .DEFAULT_GOAL := help
-.PHONY: help venv chat test versions coverage lint format types docs bench screenshots clean
+.PHONY: help venv chat test soak versions coverage lint format types docs bench autobahn screenshots clean
 
 help:  ## list the targets
 	@echo 'exeunt: make TARGET'
@@ -34,6 +34,10 @@ chat:  ## run the chat on http://127.0.0.1:4000 (PORT=4000)
 
 test:  ## run every test, end-to-end ones included (ARGS="...")
 	@scripts/test.sh $(ARGS)
+
+# Ten minutes by default; a short form of it, marked `soak`, is part of `make test`.
+soak:  ## have clients come and go while the server is killed in parts (ARGS="--seconds 60")
+	@scripts/venv.sh dev && exec .venv/bin/python -m tests.soak $(ARGS)
 
 versions:  ## run the tests on every supported Python that is here
 	@scripts/versions.sh $(ARGS)
@@ -65,8 +69,18 @@ docs:  ## build the documentation in docs/_build/html
 	@.venv/bin/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
 	@echo 'docs/_build/html/index.html is built'
 
+# Without the rivals the benchmarks run all the same, and say which of them are missing.
 bench:  ## run the benchmarks (ARGS=--json for one object a line)
-	@scripts/venv.sh dev && exec .venv/bin/python -m benchmarks $(ARGS)
+	@scripts/venv.sh dev
+	@.venv/bin/python -m benchmarks.rivals || { \
+	    echo 'installing what exeunt is measured beside ...' >&2; \
+	    .venv/bin/python -m pip install -qq --disable-pip-version-check \
+	        --root-user-action=ignore --editable '.[bench]' || true; }
+	@exec .venv/bin/python -m benchmarks $(ARGS)
+
+# The shell leaves the patterns in ARGS alone: they are the suite's.
+autobahn:  ## run Autobahn's WebSocket test suite (ARGS="7.*" for some cases)
+	@scripts/venv.sh dev && set -f && exec .venv/bin/python -m scripts.autobahn $(ARGS)
 
 screenshots:  ## take the pictures of the chat in docs/images
 	@scripts/parts.sh && scripts/venv.sh dev && .venv/bin/python -m scripts.screenshot

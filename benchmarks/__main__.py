@@ -13,6 +13,8 @@ import trio
 
 from benchmarks import calls, channels, growth, memory, messages, processes, supervision
 from benchmarks.harness import Benchmark, Line, Settings
+from benchmarks.page import PAGE, page, shown
+from benchmarks.rivals import HOW_TO_INSTALL, NEEDS, is_missing
 
 BENCHMARKS: list[Benchmark] = [
     *calls.BENCHMARKS,
@@ -37,31 +39,33 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--json", action="store_true", help="print one object a line")
+    parser.add_argument("--page", action="store_true", help=f"write {PAGE.name} anew as well")
     parser.add_argument("--quick", action="store_true", help="measure for a shorter time")
     parser.add_argument(
-        "--only", nargs="+", metavar="NAME", help="run those whose name begins with NAME"
+        "--only",
+        nargs="+",
+        metavar="NAME",
+        help="run the one of that name, or if there is none, those whose name begins with it",
     )
     return parser.parse_args(arguments)
 
 
 def chosen(only: list[str] | None) -> list[Benchmark]:
-    """Return the benchmarks whose names begin with one of `only`; exit if there are none."""
+    """Return the benchmarks that `only` names, in their usual order; exit if one names none.
+
+    A name that is one's very own selects that one; every other one, all that begin with it.
+    """
     if only is None:
         return BENCHMARKS
-    for prefix in only:
-        if not any(one.name.startswith(prefix) for one in BENCHMARKS):
-            names = ", ".join(one.name for one in BENCHMARKS)
-            sys.exit(f"no benchmark is named {prefix}: there are {names}")
-    return [one for one in BENCHMARKS if one.name.startswith(tuple(only))]
-
-
-def shown(figure: float | None) -> str:
-    """Write a figure with three digits that count."""
-    if figure is None:
-        return "-"
-    if figure >= 1000:
-        return f"{figure:,.0f}"
-    return f"{figure:.3g}" if figure < 100 else f"{figure:.0f}"
+    names = {one.name for one in BENCHMARKS}
+    selected: set[str] = set()
+    for asked in only:
+        found = {asked} if asked in names else {name for name in names if name.startswith(asked)}
+        if not found:
+            known = ", ".join(one.name for one in BENCHMARKS)
+            sys.exit(f"no benchmark is named {asked}: there are {known}")
+        selected |= found
+    return [one for one in BENCHMARKS if one.name in selected]
 
 
 def as_row(line: Line) -> str:
@@ -94,6 +98,9 @@ def main() -> int:
     """Run what was asked for; return the exit status."""
     options = parse()
     benchmarks = chosen(options.only)
+    missing = [rival for rival in NEEDS if is_missing(rival)]
+    if options.page and (options.only or options.quick or missing):
+        sys.exit(f"{PAGE.name} shows all benchmarks and rivals, in full: {HOW_TO_INSTALL}")
     # Crashes and restarts are what is measured: not how fast a terminal shows them.
     logging.getLogger("exeunt").setLevel(logging.CRITICAL)
     # With --json the standard output holds nothing but objects.
@@ -103,6 +110,12 @@ def main() -> int:
         f"{platform.system()} {platform.machine()}",
         file=talk,
     )
+    if missing:
+        print(
+            f"\nNOT MEASURED: {', '.join(missing)}, not being installed. To have them beside:\n"
+            f"    {HOW_TO_INSTALL}",
+            file=talk,
+        )
     if not options.json:
         print(f"\n{'':<58}{'exeunt':>15}{'raw':>15}{'ratio':>8}  floor")
     lines: list[Line] = []
@@ -121,6 +134,9 @@ def main() -> int:
     for line in missed:
         figure = line.value if line.raw is None else line.ratio
         print(f"  missed: {line.name}: {shown(figure)}, floor {line.floor}", file=talk)
+    if options.page and not failed:
+        PAGE.write_text(page(lines), encoding="utf-8")
+        print(f"wrote {PAGE}", file=talk)
     if failed:
         print(f"failed: {', '.join(failed)}", file=talk)
     return 1 if failed else 0

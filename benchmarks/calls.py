@@ -21,7 +21,7 @@ from benchmarks.harness import (
     on_trio,
 )
 from benchmarks.raw import RawMailbox, ask, serve
-from benchmarks.rivals import pykka, pykka_is_missing
+from benchmarks.rivals import is_missing, module
 from exeunt import GenServer, on_call, open_node, spawn
 
 
@@ -143,7 +143,7 @@ def asyncio_calls(clients: int, times: int) -> float:
 
 def pykka_calls(clients: int, times: int) -> float:
     """Threads that ask an actor in a thread."""
-    actor = pykka().ThreadingActor
+    actor = module("pykka").ThreadingActor
 
     class EchoActor(actor):  # type: ignore[misc,valid-type]
         def on_receive(self, message: int) -> int:
@@ -180,8 +180,8 @@ def run(settings: Settings, clients: int) -> Iterator[Line]:
     yield rounds.rate(f"{name}: against memory channels", raw="memory channels")
     yield rounds.rate(f"{name}: against an asyncio queue", raw="asyncio queue")
     against_pykka = f"{name}: against pykka"
-    if pykka_is_missing():
-        yield Line(against_pykka, None, "/s", note=pykka_is_missing())
+    if is_missing("pykka"):
+        yield Line(against_pykka, None, "/s", note=is_missing("pykka"))
         return
     pair: dict[str, Work] = {
         "exeunt": contenders["exeunt"],

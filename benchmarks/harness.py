@@ -11,7 +11,6 @@ Of all rounds the one with the median ratio is shown, so a line's ratio is that 
 from __future__ import annotations
 
 import gc
-import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -19,9 +18,7 @@ from typing import TypeAlias
 import trio
 
 from benchmarks.floors import FLOORS, Floor
-
-clock: Callable[[], float] = time.process_time
-"""Seconds of processor time of this process, all threads of it, user and system together."""
+from benchmarks.meters import clock as clock
 
 Work: TypeAlias = Callable[[int], float]
 """Does something so many times, and returns the seconds that it took."""

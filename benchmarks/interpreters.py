@@ -18,6 +18,17 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "0"}
 
 
+def cores() -> tuple[int, int] | tuple[None, None]:
+    """Return two cores, one for a load and one for the servers; None twice if there are not two.
+
+    Or if the system does not let a process choose.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return None, None
+    allowed = sorted(os.sched_getaffinity(0))
+    return (allowed[1], allowed[0]) if len(allowed) > 1 else (None, None)
+
+
 def output_of(module: str, *arguments: object) -> str:
     """Run a module of this package in an interpreter of its own; return what it prints."""
     done = subprocess.run(
@@ -34,7 +45,7 @@ def output_of(module: str, *arguments: object) -> str:
 class Interpreter:
     """Runs a module of this package, which answers each line that it is told with another one."""
 
-    def __init__(self, module: str, *arguments: object) -> None:
+    def __init__(self, module: str, *arguments: object, core: int | None = None) -> None:
         self._what = f"{module} {' '.join(map(str, arguments))}"
         self._process = subprocess.Popen(
             _command(module, arguments),
@@ -43,6 +54,8 @@ class Interpreter:
             stdout=subprocess.PIPE,
             text=True,
         )
+        if core is not None:
+            os.sched_setaffinity(self._process.pid, {core})
 
     def tell(self, line: str) -> None:
         """Write a line to its standard input."""

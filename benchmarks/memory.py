@@ -8,29 +8,19 @@ tracing allocations would not, and with this many the rest does not matter.
 from __future__ import annotations
 
 import asyncio
-import resource
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
 
 import trio
 
 from benchmarks.harness import Benchmark, Line, Settings, settled
 from benchmarks.interpreters import output_of
+from benchmarks.meters import resident
 from benchmarks.raw import in_scope, park
-from benchmarks.rivals import pykka, pykka_is_missing
+from benchmarks.rivals import is_missing, module
 from exeunt import GenServer, open_node, receive, spawn
 
 BATCH = 100
-
-
-def resident() -> int:
-    """Return the resident memory of this process in bytes; where Linux is not, its peak so far."""
-    statm = Path("/proc/self/statm")
-    if statm.exists():
-        return int(statm.read_text().split()[1]) * resource.getpagesize()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 async def growth(count: int, start: Callable[[], Awaitable[object]]) -> float:
@@ -107,7 +97,7 @@ async def _asyncio_tasks(count: int) -> float:
 
 def pykka_actors(count: int) -> float:
     """Actors in threads."""
-    actor = pykka().ThreadingActor
+    actor = module("pykka").ThreadingActor
 
     class IdleActor(actor):  # type: ignore[misc,valid-type]
         pass
@@ -145,8 +135,8 @@ def run(settings: Settings) -> Iterator[Line]:
     name = "memory of an idle process: against a task of asyncio"
     yield Line(name, process, "kB", measured("asyncio", count))
     name = "memory of an idle process: against an actor of pykka"
-    if pykka_is_missing():
-        yield Line(name, None, "kB", note=pykka_is_missing())
+    if is_missing("pykka"):
+        yield Line(name, None, "kB", note=is_missing("pykka"))
     else:
         yield Line(name, process, "kB", measured("pykka", 500))
 

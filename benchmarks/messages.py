@@ -20,7 +20,7 @@ from benchmarks.harness import (
     on_trio,
 )
 from benchmarks.raw import RawMailbox
-from benchmarks.rivals import pykka, pykka_is_missing
+from benchmarks.rivals import is_missing, module
 from exeunt import GenServer, on_cast, open_node, receive, self_pid, send
 
 
@@ -127,7 +127,7 @@ async def raw_casts(times: int) -> float:
 
 def pykka_casts(times: int) -> float:
     """An actor in a thread with so many messages in its inbox."""
-    actor = pykka().ThreadingActor
+    actor = module("pykka").ThreadingActor
     gate, done = threading.Event(), threading.Event()
     waiting = Countdown(times, done.set)
 
@@ -167,7 +167,7 @@ def drain(settings: Settings) -> Iterator[Line]:
 def casts(settings: Settings) -> Iterator[Line]:
     """Measure casts."""
     contenders: dict[str, Work] = {"exeunt": on_trio(exeunt_casts), "raw": on_trio(raw_casts)}
-    missing = pykka_is_missing()
+    missing = is_missing("pykka")
     if not missing:
         contenders["pykka"] = pykka_casts
     rounds = by_turns(contenders, settings.times(10_000), settings.rounds)

@@ -19,7 +19,7 @@ from benchmarks.harness import (
     settled,
 )
 from benchmarks.raw import RawMailbox, in_scope, park
-from benchmarks.rivals import pykka, pykka_is_missing
+from benchmarks.rivals import is_missing, module
 from exeunt import Node, Pid, exit, link, monitor, open_node, receive, spawn, wait_exit
 
 BATCH = 100
@@ -84,7 +84,7 @@ def asyncio_spawns(times: int) -> float:
 
 def pykka_spawns(times: int) -> float:
     """Actors in threads, started and stopped."""
-    actor = pykka().ThreadingActor
+    actor = module("pykka").ThreadingActor
 
     class IdleActor(actor):  # type: ignore[misc,valid-type]
         pass
@@ -108,8 +108,8 @@ def spawns(settings: Settings) -> Iterator[Line]:
     yield rounds.rate("spawn, run, exit")
     yield rounds.rate("spawn, run, exit: against asyncio tasks", raw="asyncio tasks")
     against_pykka = "spawn, run, exit: against pykka"
-    if pykka_is_missing():
-        yield Line(against_pykka, None, "/s", note=pykka_is_missing())
+    if is_missing("pykka"):
+        yield Line(against_pykka, None, "/s", note=is_missing("pykka"))
         return
     pair: dict[str, Work] = {"exeunt": on_trio(exeunt_spawns), "pykka": pykka_spawns}
     rounds = by_turns(pair, settings.times(800), min(5, settings.rounds))

@@ -1,105 +1,97 @@
-"""Have every row of the disconnect table happen, and print the table: `python -m tests.faults`.
+"""Have every way to leave happen at every moment, and print the tables: `python -m tests.faults`.
 
-The output is a table of Markdown, for the documentation. Rows of one kind, which are named alike
-up to a colon, share a line if the same came of them. Words given as arguments choose the rows that
-have one of them in their names.
+The output is Markdown, of what was seen. What was not as expected is listed below it, and makes the
+exit status 1. Words given as arguments choose the cells and rows that have one of them in their
+names. With `--write` the page of the documentation is written, if everything was as it should be.
 """
 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 
 import trio
 
 import exeunt.channels.session
-from exeunt import Crash, Reason, Shutdown
 
-from .client import Closed, Frame, Gone
-from .row import Observed, Row, observe
+from .cell import observe_cell
+from .matrix import Cell, cells
+from .page import PAGE, Outcome, expected_page, matrix, short, ways_in_detail
+from .row import Row, observe
 from .table import rows
 from .world import quiet
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of a row, as it is shown."""
-
-    reason: str
-    terminate: str
-    frames: str
-    end: str
-
-    @classmethod
-    def of(cls, observed: Observed) -> Outcome:
-        return cls(
-            ", ".join(map(shown_reason, observed.reasons)) or "(it lives)",
-            "yes" if observed.terminated else "no",
-            ", ".join(map(shown_frame, observed.frames)),
-            shown_end(observed),
-        )
-
-
-def shown_reason(reason: Reason) -> str:
-    """Show a reason as one writes it, without what is accidental."""
-    match reason:
-        case Crash(exception):
-            return f"`Crash({type(exception).__name__})`"
-        case Shutdown(("deserializing", str(detail))) if detail != "max_frame_size_exceeded":
-            return '`Shutdown(("deserializing", …))`'
-        case Shutdown(detail):
-            return f"`Shutdown({detail!r})`".replace("'", '"')
-        case _:
-            return f"`{reason!r}`".replace("'", '"')
+def have_cells_happen(chosen: list[Cell]) -> tuple[dict[str, str], list[str]]:
+    """Return what each cell shows, and what was not as expected."""
+    shown: dict[str, str] = {}
+    troubles: list[str] = []
+    for number, cell in enumerate(chosen, start=1):
+        if sys.stderr.isatty():
+            print(f"\r{number} of {len(chosen)} cells", end="", file=sys.stderr, flush=True)
+        if cell.expected is None:
+            shown[cell.name] = short(cell)
+            continue
+        try:
+            seen = trio.run(observe_cell, cell)
+        except Exception as error:
+            shown[cell.name] = "**failed**"
+            troubles.append(f"{cell.name}: {_leaf(error)!r}")
+            continue
+        mark = " **!**" if seen.troubles else ""
+        shown[cell.name] = short(cell, seen.reasons) + mark
+        troubles += [f"{cell.name}: {one}" for one in seen.troubles]
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
+    return shown, troubles
 
 
-def shown_frame(frame: Frame) -> str:
-    """Name a frame that a client saw."""
-    match frame:
-        case [_, _, _, "phx_reply", {"status": str(status)}]:
-            return f"reply {status}"
-        case [_, _, _, str(event), _]:
-            return f"`{event}`"
-        case _:
-            return repr(frame)
+def have_rows_happen(chosen: list[Row]) -> tuple[list[tuple[Row, Outcome]], list[str]]:
+    """Return what came of each row, and what was not as expected."""
+    outcomes: list[tuple[Row, Outcome]] = []
+    troubles: list[str] = []
+    for row in chosen:
+        try:
+            observed = trio.run(observe, row)
+        except Exception as error:
+            troubles.append(f"{row.name}: {_leaf(error)!r}")
+            continue
+        outcomes.append((row, Outcome.observed(observed)))
+        troubles += [f"{row.name}: {one}" for one in row.differences(observed)]
+    return outcomes, troubles
 
 
-def shown_end(observed: Observed) -> str:
-    """Tell how the connection ended, as its client saw it."""
-    match observed.end:
-        case Closed(code):
-            return f"{code}"
-        case Gone():
-            return "1006"
-        case None:
-            return "stays open"
-        case _:
-            return "—"
+def _leaf(error: Exception) -> BaseException:
+    found: BaseException = error
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found
 
 
-def lines(seen: list[tuple[Row, Outcome]]) -> list[tuple[str, Outcome]]:
-    """Put rows of one kind with one outcome together; return the name of each line, too."""
-    found: dict[tuple[str, Outcome], list[str]] = {}
-    for row, outcome in seen:
-        kind, colon, which = row.name.partition(": ")
-        found.setdefault((kind, outcome) if colon else (row.name, outcome), []).append(which)
-    return [
-        (f"{kind}: {', '.join(names)}" if names != [""] else kind, outcome)
-        for (kind, outcome), names in found.items()
-    ]
-
-
-def main(words: list[str]) -> None:
-    """Print the table."""
+def main(words: list[str]) -> int:
+    """Print the tables; return the exit status."""
+    is_to_write = "--write" in words
+    words = [word for word in words if word != "--write"]
+    if is_to_write and words:
+        print("--write is for the whole of it: give no words", file=sys.stderr)
+        return 2
     quiet()
     exeunt.channels.session.DUPLICATE_PATIENCE = 0.1  # type: ignore[misc]
-    chosen = [row for row in rows() if not words or any(word in row.name for word in words)]
-    seen = [(row, Outcome.of(trio.run(observe, row))) for row in chosen]
-    print("| way to leave | reason | terminate | frames | close code |")
-    print("| --- | --- | --- | --- | --- |")
-    for name, one in lines(seen):
-        print(f"| {name} | {one.reason} | {one.terminate} | {one.frames} | {one.end} |")
+
+    def is_chosen(name: str) -> bool:
+        return not words or any(word in name for word in words)
+
+    shown, troubles = have_cells_happen([one for one in cells() if is_chosen(one.name)])
+    print(matrix(shown), end="\n\n")
+    outcomes, more = have_rows_happen([one for one in rows() if is_chosen(one.name)])
+    print(ways_in_detail(outcomes))
+    troubles += more
+    if troubles:
+        print("\nNot as expected:\n", *(f"- {one}" for one in troubles), sep="\n")
+        return 1
+    if is_to_write:
+        PAGE.write_text(expected_page(), encoding="utf-8")
+    return 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

@@ -138,18 +138,27 @@ class Client:
         """Connect and open a WebSocket; raises `Refusal` if that is not to be had."""
         client = await Client.dial(port, host, buffer=buffer)
         try:
-            await client.send(upgrade_request(path, headers, **params))
-            status, head, body = await client.response()
-            if status != 101:
-                raise Refusal(status, head, body)
+            await client.upgrade(path, headers, **params)
         except BaseException:
             client.close()
             raise
         return client
 
-    async def response(self) -> tuple[int, str, bytes]:
+    async def upgrade(
+        self,
+        path: str = "/socket/websocket",
+        headers: Sequence[tuple[str, str]] = (),
+        **params: str,
+    ) -> None:
+        """Open a WebSocket on this connection; raises `Refusal` if that is not to be had."""
+        await self.send(upgrade_request(path, headers, **params))
+        status, head, body = await self.response()
+        if status != 101:
+            raise Refusal(status, head, body)
+
+    async def response(self, within: float = 5.0) -> tuple[int, str, bytes]:
         """Read a response of HTTP: its status, its head and its body."""
-        with trio.fail_after(5):
+        with trio.fail_after(within):
             while b"\r\n\r\n" not in self._unread:
                 await self._read_more()
             raw, _, self._unread = self._unread.partition(b"\r\n\r\n")
@@ -177,6 +186,11 @@ class Client:
         view = memoryview(data)
         while view:
             view = view[await self.sock.send(view) :]
+
+    def send_now(self, data: bytes) -> None:
+        """Send bytes as they are, in this very step: the kernel has to have room for them."""
+        sent = os.write(self.sock.fileno(), data)
+        assert sent == len(data), f"{sent} of {len(data)} bytes were taken"
 
     async def say(self, *message: object) -> None:
         """Send a message of version 2: join_ref, ref, topic, event, payload."""

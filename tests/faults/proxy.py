@@ -18,12 +18,17 @@ class Proxy:
         self.port = port
         self._to_port = to_port
         self._is_silent = False
+        self._is_deaf = False
         # Bytes that were swallowed on their way to the server, and to the client.
         self.swallowed = {"up": 0, "down": 0}
 
-    def go_silent(self) -> None:
-        """Drop everything from now on, in both directions, and the ends of connections too."""
+    def go_silent(self, *, deaf: bool = False) -> None:
+        """Drop everything from now on, in both directions, and the ends of connections too.
+
+        If deaf, do not even take it: what was full stays full.
+        """
         self._is_silent = True
+        self._is_deaf = deaf
 
     def speak_again(self) -> None:
         """Forward again what comes from now on."""
@@ -44,6 +49,8 @@ class Proxy:
     ) -> None:
         try:
             while data := await source.receive_some(65536):
+                if self._is_deaf:
+                    await trio.sleep_forever()
                 if self._is_silent:
                     self.swallowed[direction] += len(data)
                 else:

@@ -87,6 +87,26 @@ class Row:
     stops_server: bool = False
     slow: bool = False
 
+    def differences(self, observed: Observed) -> list[str]:
+        """Return what did not come of it as it should have."""
+        found: list[str] = []
+        if self.reason is LIVES:
+            if observed.reasons:
+                found.append(f"left for {observed.reasons}, but was to live")
+        elif len(observed.reasons) != 1 or not fits(self.reason, observed.reasons[0]):
+            found.append(f"left for {observed.reasons}, not for {self.reason}")
+        # What terminate is told is why it is called: its own failure comes later.
+        if len(observed.terminated) != (1 if self.terminate else 0):
+            found.append(f"terminate was called with {observed.terminated}")
+        if observed.frames not in (list(self.frames), [*self.frames, *self.maybe]):
+            found.append(f"the frames were {observed.frames}")
+        if observed.end != self.end:
+            found.append(f"the end was {observed.end}, not {self.end}")
+        # And nothing more, when the client has gone too.
+        if len(observed.in_the_end) != 1:
+            found.append(f"left {len(observed.in_the_end)} times")
+        return found
+
 
 @dataclass(slots=True)
 class Observed:
@@ -182,7 +202,8 @@ async def _observe(row: Row, world: World, bystander: Client) -> Observed:
             client.close()
     if row.stops_server:
         await until(lambda: not is_alive(world.endpoint), "the endpoint to end")
-        await until(lambda: len(processes()) == 2, "all but the block and the watcher to end")
+        # The block, the watcher, and the watcher's supervisor.
+        await until(lambda: len(processes()) == 3, "all of the endpoint to end")
     else:
         await world.settle(before)
         assert await Supervisor.which_children(world.endpoint) == children

@@ -22,12 +22,13 @@ from exeunt import (
     open_node,
     self_pid,
     wait_exit,
+    whereis,
 )
 from exeunt import exit as exit_signal
 from exeunt.channels import Endpoint, Mount
 
 from .client import Client, Closed, close_frame, frame, text
-from .world import ROOM, User, World, complaints, open_world, until
+from .world import ROOM, WATCHER, Options, User, World, complaints, open_world, until
 
 Way = Callable[[World, Client], Awaitable[None]]
 
@@ -284,10 +285,18 @@ async def test_a_leave_function_that_crashes_or_hangs_harms_nobody(
         await world.settle(before)
 
 
-async def test_when_the_watcher_dies_what_it_watches_dies_and_the_clients_join_again() -> None:
-    async with open_world() as world, await world.join() as client:
-        assert await Watcher.watched(world.watcher) == [world.channels["ada"]]
-        exit_signal(world.watcher, "kill")
+async def test_when_a_watcher_without_a_name_dies_so_do_its_watched_and_clients_join_again() -> (
+    None
+):
+    async with open_world() as world:
+        watcher = world.watcher = await Watcher.start_link()
+        await _rejoin_after_the_end_of(watcher, world)
+
+
+async def _rejoin_after_the_end_of(watcher: Pid, world: World) -> None:
+    async with await world.join() as client:
+        assert await Watcher.watched(watcher) == [world.channels["ada"]]
+        exit_signal(watcher, "kill")
         assert await client.receive() == ["1", "1", ROOM, "phx_error", {"reason": "channel_crash"}]
         await until(lambda: not is_alive(world.channels["ada"]), "the channel to end")
         # Until there is a watcher again nobody gets in unwatched.
@@ -305,6 +314,54 @@ async def test_when_the_watcher_dies_what_it_watches_dies_and_the_clients_join_a
         client.reset()
         await world.until_left("ada")
         assert world.reasons_of("ada") == [Shutdown("peer_closed")]
+
+
+@pytest.mark.slow
+async def test_a_named_watcher_that_is_killed_again_and_again_forgets_nobody() -> None:
+    """A crowd comes and goes in every way while the watcher is killed at random."""
+    dice = random.Random(5)
+    chosen = [one for one in WAYS if one not in (joins_anew, is_disconnected)]
+    kills = 0
+
+    async def visit(world: World, who: str) -> None:
+        way = dice.choice(chosen)
+        async with await world.connect(who) as client:
+            # A join that finds no watcher, in between two, crashes: then the client tries again.
+            for join_ref in map(str, range(100)):
+                await client.say(join_ref, join_ref, ROOM, "phx_join", {})
+                answer = await client.receive()
+                assert isinstance(answer, list)
+                if answer[4]["status"] == "ok":
+                    break
+                await trio.sleep(0.001)
+            world.channels["ada"] = world.channels[who]
+            world.connections["ada"] = world.connections[who]
+            await way(world, client)
+            await trio.sleep(dice.choice((0, 0, 0.002, 0.01)))
+
+    async def kill_watchers(world: World) -> None:
+        nonlocal kills
+        while True:
+            await trio.sleep(dice.uniform(0.001, 0.02))
+            watcher = whereis(WATCHER)
+            if watcher is not None:
+                exit_signal(watcher, "kill")
+                kills += 1
+
+    async with open_world(Options(watcher_restarts=10_000)) as world:
+        before = await world.snapshot()
+        async with trio.open_nursery() as killing:
+            killing.start_soon(kill_watchers, world)
+            for _ in range(4):
+                async with trio.open_nursery() as nursery:
+                    for number in range(40):
+                        nursery.start_soon(visit, world, f"user{number}")
+            await until(lambda: world.served() == [], "all to have left", 10)
+            killing.cancel_scope.cancel()
+        await world.settle(before)
+        assert kills > 5
+        assert len(world.watches) == 160
+        assert Counter(pid for pid, _ in world.watches) == Counter(one.pid for one in world.left)
 
 
 async def test_a_client_that_rejoins_again_and_again_leaves_as_often() -> None:

@@ -44,6 +44,7 @@ async def cut(world: World, number: int) -> None:
     assert Counter(one.who for one in world.left) == everybody
     assert Counter(one.who for one in world.terminated) == everybody
     assert all(one.reason == Shutdown("peer_closed") for one in world.left)
+    world.watches.clear()
     world.channels.clear()
     world.connections.clear()
 
@@ -66,8 +67,7 @@ async def test_a_thousand_clients_are_cut_at_once() -> None:
             objects = len(gc.get_objects())
             await cut(world, CLIENTS)
             await world.settle(before, within=5)
-            world.left.clear()
-            world.terminated.clear()
+            world.forget()
             gc.collect()
             # Not even one object for each client that has left.
             assert len(gc.get_objects()) < objects + CLIENTS

@@ -19,6 +19,7 @@ import trio
 from exeunt import (
     Call,
     Departure,
+    Destination,
     Node,
     NoReply,
     Pid,
@@ -29,7 +30,9 @@ from exeunt import (
     cast_to,
     is_alive,
     open_node,
+    process_info,
     processes,
+    self_pid,
     send,
     spawn,
     stop,
@@ -43,6 +46,7 @@ from exeunt.channels import (
     InResult,
     JoinResult,
     Limits,
+    LongPoll,
     Mount,
     Ok,
     Pages,
@@ -51,22 +55,28 @@ from exeunt.channels import (
     Socket,
 )
 from exeunt.channels.connection import run_connection
+from exeunt.otp.watcher import Leaving
 
 from .client import Client, open_files
 
 Deed: TypeAlias = "Callable[[Witness], Awaitable[Any]]"
 
+WATCHER = "leaves"
 ROOM = "room:a"
 OTHER_ROOM = "room:b"
 
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """The watcher has run the leave function of a channel."""
+    """The watcher has run the leave function of a channel.
+
+    `too_early`: code of that channel was still running when its leave function began.
+    """
 
     pid: Pid
     reason: Reason
     who: str
+    too_early: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +88,30 @@ class Terminated:
 
 
 @dataclass(frozen=True, slots=True)
+class Ties:
+    """What a process holds of others, and they of it; counted."""
+
+    label: str
+    links: int
+    monitors: int
+    monitored_by: int
+    messages: int
+    at_exit: int
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """What a server holds: everything that somebody who has left must not leave behind."""
 
     processes: int
+    ties: tuple[Ties, ...]
     names: tuple[str, ...]
     topics: tuple[tuple[str, int], ...]
     timers: int
     watched: int
+    leaving: int
+    zombies: int
     tasks: int
     files: int
 
@@ -100,20 +126,41 @@ class World:
         self.terminated: list[Terminated] = []
         self.deed: Deed | None = None
         self.join_deed: Deed | None = None
+        # Every watch that has succeeded, in order: to each of them belongs one leave.
+        self.watches: list[tuple[Pid, str]] = []
+        # Channels whose code is running now, once for each callback.
+        self.inside: list[Pid] = []
+        # Seconds that ada's code takes to clean up after itself.
+        self.slow_to_unwind = 0.0
+        # Where somebody of this name is held until the gate is opened, and what is done then.
+        self.held_at: tuple[str, str] | None = None
+        self.then: Callable[[], Any] | None = None
         # Of whom has joined, or tried to: the channel, and the connection.
         self.channels: dict[str, Pid] = {}
         self.connections: dict[str, Pid] = {}
         # For deeds that are to last: one sets `busy` and waits for `gate`.
         self.busy = trio.Event()
         self.gate = trio.Event()
-        self.watcher: Pid
+        # A pid, or the name under which it comes back when it was killed.
+        self.watcher: Destination
+        self.supervisor: Pid
         self.endpoint: Pid
         self.port = 0
 
     async def has_left(self, departure: Departure, who: str) -> None:
         """Note who has left: the function that the watcher runs."""
-        assert departure.pid is not None
-        self.left.append(Left(departure.pid, departure.reason, who))
+        pid = departure.pid
+        assert pid is not None
+        self.left.append(Left(pid, departure.reason, who, pid in self.inside or is_alive(pid)))
+        await self.pass_by("leave", who)
+
+    async def pass_by(self, place: str, who: str) -> Any:
+        """Be held here, if that was arranged; then do what was arranged for afterwards."""
+        if self.held_at != (place, who):
+            return None
+        self.busy.set()
+        await self.gate.wait()
+        return None if self.then is None else self.then()
 
     def reasons_of(self, who: str) -> list[Reason]:
         """Return the reasons with which somebody has left so far."""
@@ -163,17 +210,36 @@ class World:
 
     async def snapshot(self) -> Snapshot:
         """Look at what the server holds now."""
-        watched = await Watcher.watched(self.watcher) if is_alive(self.watcher) else []
+        watched: list[Pid] = []
+        leaving: list[Leaving] = []
+        if self.node.find(self.watcher) is not None:
+            watched = await Watcher.watched(self.watcher)
+            leaving = await Watcher.leaving(self.watcher)
         # Timers that were cancelled stay in a heap for a while; those are not counted.
         return Snapshot(
             processes=len(processes()),
+            ties=self._ties(),
             names=tuple(self.node.names.all()),
             topics=tuple((one, len(self.hub.subscribers(one))) for one in self.hub.topics()),
             timers=len(self.node.timers),
             watched=len(watched),
+            leaving=len(leaving),
+            zombies=len(self.node.zombies),
             tasks=trio.lowlevel.current_statistics().tasks_living,
             files=len(open_files()),
         )
+
+    def _ties(self) -> tuple[Ties, ...]:
+        """Return what hangs on each process but this one; sorted, as one may be restarted."""
+        own, found = self_pid(), list[Ties]()
+        for process in self.node.processes.values():
+            info = process_info(process.pid)
+            if info is None or process.pid is own:
+                continue
+            held = (info.links, info.monitors, info.monitored_by, info.messages)
+            more = (process.at_exit, process.calls)
+            found.append(Ties(info.label, *map(len, held), *(len(one or ()) for one in more)))
+        return tuple(sorted(found, key=repr))
 
     async def settle(self, expected: Snapshot, within: float = 3.0) -> None:
         """Wait until the server holds no more than it did."""
@@ -199,6 +265,16 @@ class World:
             }
         await self.until_left("newcomer")
         self.left = [one for one in self.left if one.who != "newcomer"]
+        self.watches = [one for one in self.watches if one[1] != "newcomer"]
+
+    def forget(self) -> None:
+        """Drop what was noted: reasons hold tracebacks, and those hold whatever was there."""
+        self.left.clear()
+        self.terminated.clear()
+        self.watches.clear()
+        self.channels.clear()
+        self.connections.clear()
+        self.deed = self.join_deed = self.then = None
 
 
 class Witness(Channel):
@@ -215,11 +291,15 @@ class Witness(Channel):
         world.connections[self.who] = self.transport_pid
         if params.get("traps"):
             trap_exit()
-        await Watcher.watch(world.watcher, self.pid, world.has_left, self.who)
-        if params.get("run"):
-            assert world.join_deed is not None
-            result: JoinResult = await world.join_deed(self)
-            return result
+        async with self._inside():
+            await world.pass_by("join, before watch", self.who)
+            await Watcher.watch(world.watcher, self.pid, world.has_left, self.who)
+            world.watches.append((self.pid, self.who))
+            if params.get("run"):
+                assert world.join_deed is not None
+                result: JoinResult = await world.join_deed(self)
+                return result
+            await world.pass_by("join", self.who)
         return None
 
     async def handle_in(self, event: str, payload: Any) -> InResult:
@@ -257,10 +337,27 @@ class Witness(Channel):
 
     async def terminate(self, reason: Reason) -> None:
         self.world.terminated.append(Terminated(self.who, reason))
+        async with self._inside(is_slow=False):
+            await self.world.pass_by("terminate", self.who)
 
     async def _run(self) -> Any:
-        assert self.world.deed is not None
-        return await self.world.deed(self)
+        async with self._inside():
+            if self.world.deed is None:
+                return await self.world.pass_by("handle_in", self.who)
+            return await self.world.deed(self)
+
+    @asynccontextmanager
+    async def _inside(self, *, is_slow: bool = True) -> AsyncGenerator[None]:
+        """Note that code of this channel is running, until it has come out of it."""
+        self.world.inside.append(self.pid)
+        try:
+            yield
+        finally:
+            if self.world.slow_to_unwind and is_slow and self.who == "ada":
+                # A clean-up that takes its time, be the channel killed or not.
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(self.world.slow_to_unwind)
+            self.world.inside.remove(self.pid)
 
 
 class User(Socket):
@@ -273,8 +370,12 @@ class User(Socket):
         self.assigns["world"] = world
 
     async def connect(self, params: Params, info: ConnectInfo) -> bool:
-        self.assigns["who"] = params.get("who")
-        return isinstance(params.get("who"), str)
+        who = params.get("who")
+        if not isinstance(who, str):
+            return False
+        self.assigns["who"] = who
+        await self.assigns["world"].pass_by("connect", who)
+        return True
 
     def id(self) -> str:
         return f"user:{self.assigns['who']}"
@@ -293,6 +394,8 @@ class Options:
     pages: Pages | None = None
     limits: Limits = field(default_factory=Limits)
     host: str = "127.0.0.1"
+    watcher_restarts: int = 100
+    longpoll: LongPoll | None = None
 
 
 @asynccontextmanager
@@ -304,16 +407,22 @@ async def open_world(options: Options | None = None) -> AsyncGenerator[World]:
         # The block sees what it has started end, and goes on.
         trap_exit()
         world = World(node)
-        world.watcher = await Watcher.start_link()
+        world.watcher = WATCHER
+        watcher = Watcher.named(WATCHER).child()
+        world.supervisor = await Supervisor.start_link(
+            [watcher], max_restarts=options.watcher_restarts
+        )
         mount = Mount(
             partial(options.kind, world),
             timeout=options.timeout,
             max_frame_size=options.max_frame_size,
             close_within=options.close_within,
             max_queued=options.max_queued,
+            longpoll=options.longpoll,
         )
         world.endpoint = await Endpoint.start_link(
-            {"/socket": mount},
+            # The second is for those to whom nothing must happen, be it for want of a sign of life.
+            {"/socket": mount, "/calm": Mount(partial(options.kind, world), timeout=120.0)},
             host=options.host,
             port=0,
             hub=world.hub,
@@ -332,7 +441,8 @@ async def open_world(options: Options | None = None) -> AsyncGenerator[World]:
             await until(lambda: not world.served(), "connections and channels to end")
         assert world.served() == []
         assert world.hub.topics() == []
-        assert len(node.timers) == 0
+        # The watcher's own is cancelled when it has heard that no leave function runs any more.
+        await until(lambda: len(node.timers) == 0, "the last timer to be cancelled")
     assert trio.lowlevel.current_statistics().tasks_living == tasks
     left_open = [one for one in open_files() if one not in files]
     if left_open:

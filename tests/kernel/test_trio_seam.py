@@ -14,6 +14,7 @@ pytestmark = pytest.mark.usefixtures("autojump_clock")
 
 def test_this_trio_has_what_is_needed() -> None:
     assert trio_seam.CAN_REPEAT
+    assert trio_seam.CAN_LEAVE_NURSERIES
 
 
 async def test_a_node_without_a_seed_runs_on_any_trio(monkeypatch: pytest.MonkeyPatch) -> None:

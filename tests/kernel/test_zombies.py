@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
+from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
@@ -376,3 +377,121 @@ async def test_a_cleanly_closed_node_has_no_zombies() -> None:
         spawn(hangs_in_a_shield, 1)
         await settle()
     nothing_is_left(opened)
+
+
+# -- nurseries that are not left
+
+
+async def enters(child: Callable[[], Awaitable[object]]) -> None:
+    """Enter a nursery by hand, as one whose end is never reached does."""
+    nursery = await trio.open_nursery().__aenter__()
+    nursery.start_soon(child)
+
+
+async def forgets(how: str) -> None:
+    """End in some way within two nurseries."""
+    await enters(idle)
+    await enters(idle)
+    match how:
+        case "return":
+            return
+        case "raise":
+            raise OSError("on purpose")
+        case _:
+            await trio.sleep_forever()
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [("return", "normal"), ("raise", OSError), ("bye", "bye"), ("kill", "killed")],
+)
+async def test_a_nursery_that_is_not_left_ends_with_its_process(how: str, reason: object) -> None:
+    async with node() as stage:
+        other = spawn(idle)
+        before = trio.lowlevel.current_statistics().tasks_living
+        pid, _ = spawn_monitor(forgets, how)
+        await settle()
+        if how in ("bye", "kill"):
+            assert trio.lowlevel.current_statistics().tasks_living == before + 3
+            exeunt.exit(pid, how)
+        down = await receive(Down)
+        if reason is OSError:
+            assert isinstance(down.reason, Crash) and isinstance(down.reason.exception, OSError)
+            stage.crash(OSError)
+        else:
+            assert down.reason == reason
+        # What ran in them has stopped before anybody heard of the end.
+        assert trio.lowlevel.current_statistics().tasks_living <= before + 1
+        await settle()
+        assert trio.lowlevel.current_statistics().tasks_living == before
+        assert is_alive(other)
+
+
+async def test_what_fails_in_a_nursery_that_is_not_left_is_the_crash_of_its_process() -> None:
+    async def fails() -> None:
+        raise OSError("child")
+
+    async def body() -> None:
+        await enters(fails)
+        await trio.sleep_forever()
+
+    async with node() as stage:
+        other = spawn(idle)
+        _, _ = spawn_monitor(body)
+        reason = (await receive(Down)).reason
+        assert isinstance(reason, Crash) and isinstance(reason.exception, OSError)
+        stage.crash(OSError)
+        assert is_alive(other)
+
+
+async def test_a_cancel_scope_that_is_not_left_is_a_crash_of_its_process_alone() -> None:
+    async def body() -> None:
+        trio.CancelScope().__enter__()
+
+    async with node() as stage:
+        other = spawn(idle)
+        _, _ = spawn_monitor(body)
+        reason = (await receive(Down)).reason
+        assert isinstance(reason, Crash) and "corrupted" in str(reason.exception)
+        stage.crash(RuntimeError)
+        await settle()
+        assert is_alive(other)
+
+
+async def test_a_scope_within_a_nursery_and_neither_is_left() -> None:
+    async def body() -> None:
+        await enters(idle)
+        trio.CancelScope().__enter__()
+
+    async with node() as stage:
+        other = spawn(idle)
+        _, _ = spawn_monitor(body)
+        reason = (await receive(Down)).reason
+        assert isinstance(reason, Crash) and "corrupted" in str(reason.exception)
+        stage.crash(RuntimeError)
+        await settle()
+        assert is_alive(other)
+
+
+async def test_a_child_of_such_a_nursery_that_shields_itself_makes_a_zombie_of_its_process() -> (
+    None
+):
+    gate = trio.Event()
+
+    async def hides() -> None:
+        with trio.CancelScope(shield=True):
+            await gate.wait()
+
+    async def body() -> None:
+        await enters(hides)
+        await trio.sleep_forever()
+
+    async with node(kill_grace=1) as stage:
+        pid, _ = spawn_monitor(body)
+        await settle()
+        exeunt.exit(pid, "kill")
+        assert (await receive(Down)).reason == "killed"
+        stage.logged("does not stop")
+        gate.set()
+        await settle()
+        stage.logged("has stopped")

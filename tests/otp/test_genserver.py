@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 import exeunt
 from exeunt import (
@@ -1424,3 +1425,107 @@ async def test_idle_processes_and_servers_share_a_node() -> None:
             exeunt.receive_nowait()
         send(self_pid(), "x")
         assert await receive() == "x"
+
+
+# -- what is for the whole program
+
+
+class Interrupted(GenServer):
+    """Raises what it is given, wherever it is given it."""
+
+    async def init(self, error: BaseException | None = None, at_the_end: object = None) -> None:
+        self.at_the_end = at_the_end
+        if error is not None:
+            raise error
+
+    async def handle_info(self, message: Any) -> None:
+        raise message
+
+    async def handle_cast(self, request: Any) -> None:
+        raise request
+
+    async def handle_call(self, request: Any, caller: Call) -> NoReply:
+        raise request
+
+    @on_call
+    async def fail(self, error: BaseException) -> None:
+        raise error
+
+    async def terminate(self, reason: object) -> None:
+        if isinstance(self.at_the_end, BaseException):
+            raise self.at_the_end
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3)])
+@pytest.mark.parametrize("where", ["info", "cast", "call", "on_call", "init", "group", "terminate"])
+async def test_an_interruption_in_a_callback_ends_the_program_in_order(
+    where: str, error: BaseException
+) -> None:
+    log: list[str] = []
+
+    async def last() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            log.append("ended in order")
+
+    with pytest.raises(type(error)):
+        async with exeunt.open_node(signals=False):
+            trap_exit()
+            spawn(last)
+            server = await Interrupted.start(None, error if where == "terminate" else None)
+            match where:
+                case "info":
+                    send(server, error)
+                case "cast":
+                    cast_to(server, error)
+                case "call":
+                    spawn(call, server, error)
+                case "on_call":
+                    spawn(Interrupted.fail, server, error)
+                case "init":
+                    spawn(Interrupted.start, error)
+                case "group":
+                    send(server, BaseExceptionGroup("two", [error, ValueError()]))
+                case _:
+                    spawn(exeunt.stop, server)
+            await trio.sleep_forever()
+    assert log == ["ended in order"]
+
+
+async def test_an_interruption_counts_though_terminate_fails_over_it() -> None:
+    with pytest.raises(SystemExit):
+        async with exeunt.open_node(signals=False):
+            server = await Interrupted.start(None, ValueError("in terminate"))
+            send(server, SystemExit(3))
+            await trio.sleep_forever()
+
+
+async def test_an_interruption_that_others_hear_of_is_one_and_not_two() -> None:
+    """A second one would stop everything at once; what is linked to the server is no second one."""
+    log: list[str] = []
+
+    async def takes_its_time() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(0.5)
+            log.append("ended in order")
+
+    async def linked(server: Pid) -> None:
+        exeunt.link(server)
+        await trio.sleep_forever()
+
+    with pytest.raises(SystemExit):
+        async with exeunt.open_node(signals=False):
+            trap_exit()
+            spawn(takes_its_time)
+            server = await Interrupted.start()
+            for _ in range(3):
+                spawn(linked, server)
+            await trio.testing.wait_all_tasks_blocked()
+            exeunt.link(server)
+            send(server, SystemExit(3))
+            await trio.sleep_forever()
+    assert log == ["ended in order"]

@@ -9,16 +9,19 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 import exeunt
 from exeunt import (
     NODE_LOST,
+    CallFailed,
     Departure,
     StartFailed,
     Supervisor,
@@ -32,6 +35,7 @@ from exeunt.otp.roll_file import (
     RollError,
     RollFile,
     Row,
+    _Change,
     find_function,
     name_function,
     read_arguments,
@@ -220,6 +224,75 @@ async def test_a_killed_writer_is_replaced(tmp_path: Path) -> None:
             exeunt.exit(writer, "kill")
             await Watcher.watch("rooms", spawn(idle), leave)
         assert len(await Watcher.watched("rooms")) == 3
+
+
+async def test_a_writer_that_outlives_its_watcher_does_not_keep_news_from_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A watcher is killed while its roll is being written: what the next one enters is written."""
+    commit, commits, go_on = RollFile._commit, [0], threading.Event()
+
+    def slow(self: RollFile, *args: Any) -> None:
+        commits[0] += 1
+        if commits[0] == 1:
+            go_on.wait(10)
+        commit(self, *args)
+
+    monkeypatch.setattr(RollFile, "_commit", slow)
+    path = tmp_path / "roll.db"
+    async with node() as stage:
+        stage.gathers(SupervisorReport)
+        await Supervisor.start_link([Watcher.named("rooms").child(file=path)])
+        first = exeunt.whereis("rooms")
+        assert first is not None
+
+        async def enter() -> None:
+            await Watcher.watch("rooms", exeunt.self_pid(), leave)
+
+        too_early = spawn(enter)
+        await until(lambda: commits[0] == 1)
+        exeunt.exit(first, "kill")
+        await until(lambda: exeunt.whereis("rooms") not in (None, first))
+        # Both writers wait for news now, the old one only until it notices that it is killed.
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        go_on.set()
+        await exeunt.wait_exit(too_early)
+        stage.crash(CallFailed, too_early)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        with trio.fail_after(5):
+            await Watcher.watch("rooms", spawn(idle), leave)
+        # Who was too early is not watched, and is crossed off.
+        connection = (await exeunt.get_state("rooms"))["_roll"].file._connection
+        await until(lambda: connection.execute("SELECT count(*) FROM entries").fetchone() == (1,))
+
+
+async def test_a_killed_writer_ends_though_there_is_always_more_to_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, commits = RollFile._commit, [0]
+
+    def more(self: RollFile, *args: Any) -> None:
+        commits[0] += 1
+        # Whoever leaves meanwhile; the writer need not be woken, it is at work.
+        self._changes.append(_Change(None, "nobody", None))
+        commit(self, *args)
+
+    async with node():
+        await Watcher.named("rooms").start_link(file=tmp_path / "roll.db")
+        [writer] = [
+            pid
+            for pid in exeunt.processes()
+            if "writer of the roll" in str(exeunt.process_info(pid))
+        ]
+        monkeypatch.setattr(RollFile, "_commit", more)
+        await Watcher.watch("rooms", spawn(idle), leave)
+        await until(lambda: commits[0] > 2)
+        exeunt.exit(writer, "kill")
+        with trio.fail_after(3):
+            await exeunt.wait_exit(writer)
+        # The next one goes on where it stopped.
+        monkeypatch.undo()
+        await Watcher.watch("rooms", spawn(idle), leave)
 
 
 # -- after a node that was lost

@@ -230,7 +230,8 @@ class ChannelServer(GenServer):
         return {**details, "state": OPEN.show(loop.shown_state())}
 
     def _name(self) -> str:
-        return type(self.channel).__qualname__
+        channel = vars(self).get("channel")
+        return "ended channel" if channel is None else type(channel).__qualname__
 
     def __repr__(self) -> str:
         return f"{self._name()} '{plain(self.topic)}'"

@@ -141,21 +141,19 @@ async def _serve_websocket(stream: ByteStream, upgrade: Upgrade, site: Site) -> 
 class _WebSocketServing(Serving):
     """One client on an open WebSocket."""
 
+    __slots__ = ("_websocket",)
+
     def __init__(self, accepted: Accepted, websocket: WebSocket, site: Site) -> None:
         super().__init__(accepted, websocket, "websocket", site)
         self._websocket = websocket
 
     def watch_for_overflow(self) -> None:
         """Have an out-queue that is too full end the connection at once, be it read or not."""
-        stream = self._websocket.stream
-        close = stream.on_overflow
+        self._websocket.stream.on_overflow = self._overflowed
 
-        def overflowed() -> None:
-            if close is not None:
-                close()
-            self.finish(Shutdown("slow_consumer"), 1013)
-
-        stream.on_overflow = overflowed
+    def _overflowed(self) -> None:
+        self._websocket.overflowed()
+        self.finish(Shutdown("slow_consumer"), 1013)
 
     def look(self) -> float:
         """See whether the client has been silent for too long."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import socket as stdlib_socket
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 import trio
@@ -31,13 +32,14 @@ from exeunt.kernel.errors import CallFailed, StartError
 from exeunt.kernel.exits import Reason
 from exeunt.kernel.ids import Pid
 from exeunt.kernel.names import Destination
-from exeunt.kernel.primitives import is_alive
+from exeunt.kernel.primitives import is_alive, spawn_process
 from exeunt.otp.children import child
 from exeunt.otp.dynamic_supervisor import DynamicSupervisor, MaxChildren
 from exeunt.otp.genserver import on_call
 from exeunt.otp.results import InitResult
 from exeunt.otp.supervision import ChildSpec
 from exeunt.otp.supervisor import Supervisor
+from exeunt.otp.tables import run_at_exit
 
 logger = logging.getLogger("exeunt.channels")
 
@@ -96,7 +98,8 @@ async def _accept(listener: stdlib_socket.socket, connections: _Slot, site: Site
                 await trio.sleep_forever()
             is_passed_on = False
             try:
-                spec = child(run_connection, stream, site).replace(restart="temporary")
+                start = partial(_start_connection, stream, site)
+                spec = ChildSpec(id="run_connection", start=start, restart="temporary")
                 await DynamicSupervisor.start_child(connections, spec)
                 is_passed_on = True
             except MaxChildren:
@@ -108,6 +111,13 @@ async def _accept(listener: stdlib_socket.socket, connections: _Slot, site: Site
             finally:
                 if not is_passed_on:
                     stream.abort()
+
+
+async def _start_connection(stream: ByteStream, site: Site) -> Pid:
+    """Start the process of a connection; its socket is closed with it, even if it never ran."""
+    process = spawn_process(run_connection, (stream, site), linked=True)
+    run_at_exit(process, stream, stream.abort_with)
+    return process.pid
 
 
 async def _refuse(stream: ByteStream) -> None:

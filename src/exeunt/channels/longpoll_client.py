@@ -28,10 +28,12 @@ from exeunt.channels.socket import ConnectInfo, Params
 from exeunt.channels.transports.longpoll import PolledTransport
 from exeunt.kernel.errors import CallFailed, StartError
 from exeunt.kernel.exits import ProcessExit, Reason, Shutdown
-from exeunt.kernel.primitives import trap_exit
+from exeunt.kernel.ids import Pid
+from exeunt.kernel.primitives import spawn_process, trap_exit
 from exeunt.kernel.process import current_process
-from exeunt.otp.children import child
 from exeunt.otp.dynamic_supervisor import DynamicSupervisor
+from exeunt.otp.supervision import ChildSpec
+from exeunt.otp.tables import run_at_exit
 
 __all__ = ["enter", "run_polled_client"]
 
@@ -58,7 +60,8 @@ async def enter(site: Site, mount: Mount, params: Params, info: ConnectInfo) -> 
     That is a 503 where there is no place for it. Raises what the socket's `connect` raises.
     """
     newcomer = _Newcomer(mount, params, info)
-    spec = child(run_polled_client, site, newcomer).replace(restart="temporary")
+    start = partial(_start_polled_client, site, newcomer)
+    spec = ChildSpec(id="run_polled_client", start=start, restart="temporary")
     try:
         await DynamicSupervisor.start_child(site.connections, spec)
     except (StartError, CallFailed):
@@ -68,6 +71,13 @@ async def enter(site: Site, mount: Mount, params: Params, info: ConnectInfo) -> 
     if isinstance(newcomer.decision, Exception):
         raise newcomer.decision
     return Response(503) if newcomer.decision is None else newcomer.decision
+
+
+async def _start_polled_client(site: Site, newcomer: _Newcomer) -> Pid:
+    """Start the process of a client; who waits for its decision goes on even if it never ran."""
+    process = spawn_process(run_polled_client, (site, newcomer), linked=True)
+    run_at_exit(process, newcomer, lambda _: newcomer.decided.set())
+    return process.pid
 
 
 async def run_polled_client(site: Site, newcomer: _Newcomer) -> None:

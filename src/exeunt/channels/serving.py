@@ -58,6 +58,19 @@ class _Look:
 class Serving(ABC):
     """One client, in the process that is its own; there is a class for each transport."""
 
+    __slots__ = (
+        "_accepted",
+        "_end",
+        "_pid",
+        "_reading_since",
+        "_session",
+        "_site",
+        "_transport",
+        "_transport_name",
+    )
+
+    _session: Session
+
     def __init__(
         self, accepted: Accepted, transport: Transport, transport_name: str, site: Site
     ) -> None:
@@ -68,7 +81,6 @@ class Serving(ABC):
         # The first end is the one that counts.
         self._end: End | None = None
         self._pid = self_pid()
-        self._session: Session
         # When the client was read from last, on trio's clock; None while it is not being read,
         # because one of its channels has more to do than it can.
         self._reading_since: float | None = trio.current_time()

@@ -113,12 +113,32 @@ class JoinDecided:
     entry: Entry
 
 
+_CLOSED: Final = Shutdown("closed")
+
+
 class Session:
     """The joins of one connection.
 
     `receive`, `release`, `channel_down` and `end` are for the process of the connection; the
     methods that tell of a channel are called in the channel's own process.
     """
+
+    __slots__ = (
+        "_by_monitor",
+        "_entries",
+        "_nursery",
+        "_supervisor",
+        "end_reason",
+        "events",
+        "filter",
+        "hub",
+        "pid",
+        "serializer",
+        "socket",
+        "socket_id",
+        "transport",
+        "transport_name",
+    )
 
     def __init__(
         self,
@@ -140,7 +160,7 @@ class Session:
         self.filter = socket._filter
         self.events = current_node().events
         self.pid = self_pid()
-        self.end_reason: Reason = Shutdown("closed")
+        self.end_reason: Reason = _CLOSED
         self._supervisor = supervisor
         self._nursery = nursery
         # Invariant: an entry is in `_entries` until the client has been told of its end, and in

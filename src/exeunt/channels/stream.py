@@ -24,6 +24,8 @@ from typing import Literal, TypeAlias
 import trio
 from trio.lowlevel import ParkingLot
 
+from exeunt.kernel.ids import Pid
+
 __all__ = ["ByteStream", "StreamState", "StreamStatistics"]
 
 StreamState: TypeAlias = Literal["open", "overflowed", "broken", "closed"]
@@ -377,6 +379,10 @@ class ByteStream(trio.abc.Stream):
         self._unread = b""
         trio.lowlevel.notify_closing(self._sock)
         self._sock.close()
+
+    def abort_with(self, process: Pid) -> None:
+        """Close the socket because the process that it belongs to has ended."""
+        self.abort()
 
     def interrupt(self) -> None:
         """Wake a reader or writer that waits, with `trio.ClosedResourceError`; close nothing."""

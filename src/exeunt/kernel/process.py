@@ -29,6 +29,7 @@ from exeunt.kernel.exits import (
 from exeunt.kernel.ids import Pid, Ref
 from exeunt.kernel.mailbox import BoundedMailbox, Mailbox
 from exeunt.kernel.signals import Peer, depart
+from exeunt.kernel.trio_seam import leave_nurseries
 
 if TYPE_CHECKING:
     from exeunt.kernel.node import Node
@@ -173,7 +174,15 @@ class Process(Peer):
                     # What it was started with is the body's alone now, to keep or to let go.
                     self._body = None
                     self._args = ()
-                    await running
+                    try:
+                        await running
+                    except BaseException as error:
+                        if not self.task.child_nurseries:
+                            raise
+                        await leave_nurseries(error)
+                    else:
+                        if self.task.child_nurseries:
+                            await leave_nurseries(None)
         except BaseException as error:
             # Not let out: what a process raises never enters the node's nursery. That holds for
             # trio.Cancelled too, which can only be the node's last resort when it is closing.
@@ -225,7 +234,7 @@ class Process(Peer):
         self.mailbox.messages.clear()
         if node.events.wants(Exited):
             node.events.emit(Exited(self.pid, self.label, reason))
-        interruption = _interruption_in(outcome)
+        interruption = interruption_in(outcome)
         if interruption is not None:
             node.interrupt(interruption)
 
@@ -283,7 +292,7 @@ class Process(Peer):
 _INTERRUPTIONS = (KeyboardInterrupt, SystemExit)
 
 
-def _interruption_in(outcome: BaseException | None) -> BaseException | None:
+def interruption_in(outcome: BaseException | None) -> BaseException | None:
     """Return the KeyboardInterrupt or SystemExit that is, or is within, an outcome."""
     while isinstance(outcome, BaseExceptionGroup):
         found = outcome.split(_INTERRUPTIONS)[0]

@@ -102,6 +102,8 @@ class Timers:
             return None
         timer.action = None
         timer.leave_target()
+        # It may stay in the heap for long; whom it was for, and all that hangs on that, does not.
+        timer.target = None
         self._cancelled += 1
         if self._cancelled > 64 and self._cancelled * 2 > len(self._heap):
             self._heap = [entry for entry in self._heap if entry[2].action is not None]

@@ -60,7 +60,7 @@ def connections_of(endpoint: Process) -> Family | None:
     return None if process is None else family_of(process)
 
 
-def sockets_of(connections: Family, most: int) -> Iterator[tuple[SocketRow, Session]]:
+def sockets_of(connections: Family, most: int) -> Iterator[SocketRow]:
     """Yield the clients among the first connections of an endpoint."""
     for _, pid in connections.first(most):
         process = pid._process if isinstance(pid, Pid) else None
@@ -69,7 +69,7 @@ def sockets_of(connections: Family, most: int) -> Iterator[tuple[SocketRow, Sess
         serving = local_of(process, Serving.serve.__code__, "self")
         session = getattr(serving, "_session", None)
         if isinstance(session, Session):
-            yield _socket_row(process, session), session
+            yield _socket_row(process, session)
 
 
 def _socket_row(process: Process, session: Session) -> SocketRow:
@@ -105,10 +105,13 @@ def _member(pid: Pid) -> tuple[str, str, str]:
     return repr(pid), cut(process.name or process.label), cut(socket_id or "")
 
 
-def hubs_among(sessions: Iterable[Session], known: Iterable[PubSub]) -> list[PubSub]:
-    """Return the hubs that are known, and those of sessions, each once."""
-    found = list(known)
-    for session in sessions:
-        if session.hub not in found:
-            found.append(session.hub)
-    return found
+def hubs_of(endpoints: Iterable[Process], known: Iterable[PubSub]) -> list[PubSub]:
+    """Return the hubs that are known, and those of endpoints, each once."""
+    found = dict.fromkeys(known)
+    for process in endpoints:
+        server = server_of(process)
+        # One whose init has not begun has none yet.
+        hub = getattr(server, "_hub", None)
+        if isinstance(server, Endpoint) and isinstance(hub, PubSub):
+            found[hub] = None
+    return list(found)

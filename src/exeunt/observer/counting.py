@@ -60,7 +60,7 @@ class Meter:
         mailbox = process.mailbox
         kind = self._kinds.get(type(mailbox))
         if kind is not None:
-            mailbox.__class__ = kind
+            _become(mailbox, kind)
 
     def count_of(self, process: Process) -> int:
         """Return how many messages have come to a process since they are counted."""
@@ -84,6 +84,10 @@ class Meter:
             self.install(process)
 
 
+def _become(mailbox: Mailbox, kind: type[Mailbox]) -> None:
+    mailbox.__class__ = kind
+
+
 def _counting(kind: type[Mailbox], meter: Meter) -> type[Mailbox]:
     """Make the class of mailboxes that count; it has the same slots, so that one can become it."""
     plain_put: Callable[[Mailbox, object], None] = kind.put
@@ -92,7 +96,7 @@ def _counting(kind: type[Mailbox], meter: Meter) -> type[Mailbox]:
         if meter.is_on:
             meter.note(self)
         else:
-            self.__class__ = kind
+            _become(self, kind)
         plain_put(self, message)
 
     members: dict[str, Any] = {"__slots__": (), "put": put, "__doc__": kind.__doc__}

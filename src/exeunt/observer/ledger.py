@@ -19,7 +19,7 @@ from typing import Final
 from exeunt.kernel.events import CrashReport, shown
 from exeunt.kernel.ids import Pid
 from exeunt.kernel.node import Node
-from exeunt.observer.looking import cut, family_of, shown_id
+from exeunt.observer.looking import cut, family_of, place, shown_id
 from exeunt.otp.reports import Progress, SupervisorReport
 
 MOST_CRASHES: Final = 50
@@ -117,10 +117,10 @@ class Ledger:
         if not before.crash:
             reason = cut(shown(report.reason, MOST_REASON), MOST_REASON)
             self._keep(report.pid, Record(before.restarts, reason))
-        place = (report.supervisor, shown_id(report.id))
-        ended = self._ended.setdefault(place, deque(maxlen=100))
+        where = (report.supervisor, shown_id(report.id))
+        ended = self._ended.setdefault(where, deque(maxlen=100))
         ended.append(report.pid)
-        self._ended.move_to_end(place)
+        self._ended.move_to_end(where)
         if len(self._ended) > MOST_RECORDS:
             self._ended.popitem(last=False)
 
@@ -132,18 +132,18 @@ class Ledger:
         if supervisor is None or supervisor.handling is not None:
             return
         self.restart_count += 1
-        place = (event.supervisor, shown_id(event.id))
-        ended = self._ended.get(place)
+        where = (event.supervisor, shown_id(event.id))
+        ended = self._ended.get(where)
         # Without a report it was shut down because a sibling had ended.
-        former = ended.pop() if ended else self._restarted.get(place)
+        former = ended.pop() if ended else self._restarted.get(where)
         if not ended:
-            self._ended.pop(place, None)
+            self._ended.pop(where, None)
         before = _NOTHING if former is None else self._records.pop(former, _NOTHING)
         self._keep(event.pid, Record(before.restarts + 1, before.crash))
         family = family_of(supervisor)
         if family is not None and not family.is_dynamic:
-            self._restarted[place] = event.pid
-            self._restarted.move_to_end(place)
+            self._restarted[where] = event.pid
+            self._restarted.move_to_end(where)
             if len(self._restarted) > MOST_RECORDS:
                 self._restarted.popitem(last=False)
 
@@ -159,5 +159,4 @@ def _raised_at(error: BaseException | None) -> str:
     if error is None or error.__traceback__ is None:
         return ""
     frame, number = list(traceback.walk_tb(error.__traceback__))[-1]
-    module = frame.f_globals.get("__name__", "?")
-    return cut(f"{module}:{number} in {frame.f_code.co_qualname}", 200)
+    return place(frame.f_globals.get("__name__", "?"), number, frame.f_code.co_qualname)

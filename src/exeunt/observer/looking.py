@@ -158,7 +158,12 @@ def _module(frame: FrameType) -> str:
 
 
 def _place(frame: FrameType, number: int) -> str:
-    return cut(f"{_module(frame)[:-1]}:{number} in {frame.f_code.co_qualname}", 200)
+    return place(_module(frame)[:-1], number, frame.f_code.co_qualname)
+
+
+def place(module: str, number: int, function: str) -> str:
+    """Write where code stands: the function first, since that says the most."""
+    return cut(f"{function} at {module}:{number}", 200)
 
 
 def line_of(process: Process) -> str:

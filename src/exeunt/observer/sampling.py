@@ -18,7 +18,6 @@ from typing import Any, Final, TypeAlias
 
 from exeunt.channels.endpoint import Endpoint
 from exeunt.channels.pubsub import PubSub
-from exeunt.channels.session import Session
 from exeunt.kernel.ids import Pid
 from exeunt.kernel.node import Node
 from exeunt.kernel.process import Process
@@ -29,7 +28,7 @@ from exeunt.observer.clients import (
     SocketRow,
     TopicRow,
     connections_of,
-    hubs_among,
+    hubs_of,
     sockets_of,
     topic_row,
 )
@@ -120,8 +119,8 @@ class ProcessRow:
 class NodeRow:
     """The node as a whole, at the time `now` of its clock.
 
-    The processes of the observer are not counted. `lag` is the longest time, in seconds, by which
-    something was late that should have run.
+    The processes of the observer are not counted. `connections` are those of TCP, whether a client
+    was let in or not. `lag` is the longest time, in seconds, by which something ran too late.
     """
 
     number: int
@@ -130,7 +129,7 @@ class NodeRow:
     zombies: int
     messages: float
     lag: float
-    sockets: int
+    connections: int
     topics: int
     crashes: int
     restarts: int
@@ -177,20 +176,49 @@ def _fields(kind: Any) -> tuple[str, ...]:
 
 
 class _Spawned:
-    """Those that a process has spawned and nobody supervises: how many, and the first of them."""
+    """Who was spawned by whom and is supervised by nobody: how many, and the first of them.
 
-    __slots__ = ("count", "first")
+    Kept in a few flat tables and not in a list for each: tens of thousands of lists, made twice
+    a second, would have Python's garbage collector look through the whole program.
+    """
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.first: list[Process] = []
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._counts: dict[Pid | None, int] = {}
+        self._first: dict[Pid | None, Process] = {}
+        self._last: dict[Pid | None, Process] = {}
+        self._next: dict[Pid, Process] = {}
+
+    def add(self, parent: Pid | None, process: Process) -> None:
+        """Add a process below its parent, or below nobody."""
+        count = self._counts[parent] = self._counts.get(parent, 0) + 1
+        if count > self._most:
+            return
+        if count == 1:
+            self._first[parent] = process
+        else:
+            self._next[self._last[parent].pid] = process
+        self._last[parent] = process
+
+    def count(self, parent: Pid | None) -> int:
+        """Return how many there are below a process."""
+        return self._counts.get(parent, 0)
+
+    def first(self, parent: Pid | None, most: int) -> list[Process]:
+        """Return the first of them."""
+        found: list[Process] = []
+        process = self._first.get(parent)
+        while process is not None and len(found) < most:
+            found.append(process)
+            process = self._next.get(process.pid)
+        return found
 
 
 class _Scan:
     """What one look in passing at every process has found."""
 
-    def __init__(self) -> None:
-        self.spawned: dict[Pid | None, _Spawned] = {}
+    def __init__(self, most: int) -> None:
+        self.spawned = _Spawned(most)
         self.families: dict[Pid, Family | None] = {}
         self.endpoints: list[Process] = []
         self.own: set[Pid] = set()
@@ -224,7 +252,7 @@ class _Scan:
 
 
 async def _scan(node: Node, sources: Sources, limits: Limits, rest: Rest) -> _Scan:
-    found = _Scan()
+    found = _Scan(limits.children)
     everybody = [*node.processes.values(), *node.zombies.values()]
     for number, process in enumerate(everybody, start=1):
         if number % STEP == 0:
@@ -239,10 +267,7 @@ async def _scan(node: Node, sources: Sources, limits: Limits, rest: Rest) -> _Sc
             sources.meter.install(process)
         if process is node.main or found.is_supervised(process, parent):
             continue
-        spawned = found.spawned.setdefault(None if parent is None else parent.pid, _Spawned())
-        spawned.count += 1
-        if len(spawned.first) < limits.children:
-            spawned.first.append(process)
+        found.spawned.add(None if parent is None else parent.pid, process)
     return found
 
 
@@ -277,9 +302,9 @@ class _Sketch:
 
     async def draw(self, rest: Rest) -> tuple[tuple[str, ...], int]:
         """Make all rows; return the keys of the roots, and how many roots are not shown."""
-        orphans = self._scan.spawned.get(None, _Spawned())
+        orphans = self._scan.spawned
         roots = [self._draft(self._node.main)]
-        roots += [self._draft(one) for one in orphans.first[: max(0, self.room - 1)]]
+        roots += [self._draft(one) for one in orphans.first(None, self.room - 1)]
         self.room -= len(roots)
         waiting = deque(roots)
         number = 0
@@ -293,7 +318,7 @@ class _Sketch:
             waiting.extend(below)
             row = self._row(draft, tuple(one.key for one in below), more)
             self.rows[draft.key] = record(row)
-        return tuple(one.key for one in roots), orphans.count + 1 - len(roots)
+        return tuple(one.key for one in roots), orphans.count(None) + 1 - len(roots)
 
     def _draft(self, process: Process) -> _Draft:
         key = repr(process.pid)
@@ -313,14 +338,12 @@ class _Sketch:
             total += len(family)
             for spec, state in family.first(most):
                 drafts.append(self._child(draft, spec, state, is_dynamic=family.is_dynamic))
-        spawned = self._scan.spawned.get(process.pid)
-        if spawned is not None:
-            total += spawned.count
-            for one in spawned.first[: most - len(drafts)]:
-                if one.pid not in self._seen and one.status != "dead":
-                    drafts.append(self._draft(one))
-                else:
-                    total -= 1
+        total += self._scan.spawned.count(process.pid)
+        for one in self._scan.spawned.first(process.pid, most - len(drafts)):
+            if one.pid not in self._seen and one.status != "dead":
+                drafts.append(self._draft(one))
+            else:
+                total -= 1
         self.room -= len(drafts)
         return drafts, max(0, total - len(drafts))
 
@@ -433,7 +456,7 @@ async def sample(
     scan = await _scan(node, sources, limits, rest)
     sketch = _Sketch(node, sources, limits, rates, scan, now)
     roots, more_roots = await sketch.draw(rest)
-    sockets, topics, socket_count, topic_count = await _clients(sources, scan, limits, rest)
+    sockets, topics, connection_count, topic_count = await _clients(sources, scan, limits, rest)
     total = sources.meter.total
     seconds = 0.0 if rates.at is None else now - rates.at
     messages = max(0, total - rates.total) / seconds if seconds > 0 else 0.0
@@ -447,7 +470,7 @@ async def sample(
         zombies=len(node.zombies),
         messages=round(messages, 1),
         lag=round(lag, 5),
-        sockets=socket_count,
+        connections=connection_count,
         topics=topic_count,
         crashes=ledger.crash_count,
         restarts=ledger.restart_count,
@@ -458,7 +481,7 @@ async def sample(
         "node": {"node": record(row)},
         "process": sketch.rows,
         "socket": {one.pid: record(one) for one in sockets},
-        "topic": {f"{number}": record(one) for number, one in enumerate(topics)},
+        "topic": {key: record(one) for key, one in topics.items()},
         "crash": {str(one.number): record(one) for one in crashes_of(ledger)},
     }
 
@@ -470,31 +493,29 @@ def crashes_of(ledger: Ledger) -> Sequence[CrashNote]:
 
 async def _clients(
     sources: Sources, scan: _Scan, limits: Limits, rest: Rest
-) -> tuple[list[SocketRow], list[TopicRow], int, int]:
+) -> tuple[list[SocketRow], dict[str, TopicRow], int, int]:
     sockets: list[SocketRow] = []
-    sessions: list[Session] = []
     count = 0
-    for endpoint in scan.endpoints:
-        connections = None if endpoint.pid in scan.own else connections_of(endpoint)
+    endpoints = [one for one in scan.endpoints if one.pid not in scan.own]
+    for endpoint in endpoints:
+        connections = connections_of(endpoint)
         if connections is None:
             continue
         count += len(connections)
-        for number, (row, session) in enumerate(
-            sockets_of(connections, limits.sockets - len(sockets)), start=1
-        ):
+        for row in sockets_of(connections, limits.sockets - len(sockets)):
             sockets.append(row)
-            sessions.append(session)
-            if number % ROW_STEP == 0:
+            if len(sockets) % ROW_STEP == 0:
                 await rest()
-    topics: list[TopicRow] = []
+    topics: dict[str, TopicRow] = {}
     topic_count = 0
-    for hub in hubs_among(sessions, sources.hubs):
+    for order, hub in enumerate(hubs_of(endpoints, sources.hubs)):
         names = hub.topics()
         topic_count += len(names)
         for number, name in enumerate(names[: limits.topics - len(topics)], start=1):
             found = topic_row(hub, name)
-            if found is not None:
-                topics.append(found)
+            key = f"{order}/{cut(name)}"
+            if found is not None and key not in topics:
+                topics[key] = found
             if number % ROW_STEP == 0:
                 await rest()
     return sockets, topics, count, topic_count

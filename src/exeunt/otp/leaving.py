@@ -10,8 +10,6 @@ import logging
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-import trio
-
 from exeunt.kernel.events import Event, logged, shown
 from exeunt.kernel.exits import ProcessExit, Reason, is_orderly
 from exeunt.kernel.ids import Pid
@@ -100,17 +98,11 @@ class Leaving:
     task: Pid | None
 
 
-async def run_leave(entry: Entry, departure: Departure, within: float | None) -> None:
+async def run_leave(entry: Entry, departure: Departure) -> None:
     """Run a leave function: the body of its process."""
-    entry.has_run = False
+    entry.has_run = entry.is_overdue = False
     try:
-        if within is None:
-            await entry.leave(departure, *entry.args, **entry.kwargs)
-        else:
-            with trio.move_on_after(within) as patience:
-                await entry.leave(departure, *entry.args, **entry.kwargs)
-            if patience.cancelled_caught:
-                raise TimeoutError(f"{entry.name} took longer than {within} seconds")
+        await entry.leave(departure, *entry.args, **entry.kwargs)
     except ProcessExit as own:
         entry.has_run = is_orderly(own.reason)
         raise

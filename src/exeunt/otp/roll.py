@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 from weakref import WeakKeyDictionary
 
 import trio
@@ -49,6 +49,10 @@ class Departure:
     attempt: int
 
 
+# Shared by all entries that have none.
+_NO_KWARGS: Final[dict[str, Any]] = {}
+
+
 class Entry:
     """One watched process, and its function."""
 
@@ -56,6 +60,7 @@ class Entry:
         "args",
         "attempts",
         "has_run",
+        "is_overdue",
         "key",
         "kwargs",
         "leave",
@@ -66,7 +71,7 @@ class Entry:
         "since",
         "standing",
         "task",
-        "who",
+        "written_as",
     )
 
     def __init__(
@@ -79,11 +84,11 @@ class Entry:
     ) -> None:
         self.key = key
         self.pid = pid
-        # How the process is named in the log.
-        self.who = str(pid)
+        # What the process was called, where only that is left of it.
+        self.written_as: str | None = None
         self.leave = leave
         self.args = args
-        self.kwargs = kwargs
+        self.kwargs = kwargs or _NO_KWARGS
         self.name = name_of(leave)
         self.standing: Standing = "watched"
         self.attempts = 0
@@ -94,8 +99,15 @@ class Entry:
         self.reason: Reason = None
         # Whether the function has come to its end, in the last attempt.
         self.has_run = False
+        # Whether that attempt takes longer than it may, and has been told so.
+        self.is_overdue = False
         # The process in which the function runs, while it does.
         self.task: Process | None = None
+
+    @property
+    def who(self) -> str:
+        """How the process is named in the log."""
+        return str(self.pid) if self.written_as is None else self.written_as
 
     def stands(self, standing: Standing) -> None:
         """Note how far it has come."""
@@ -120,6 +132,8 @@ class Roll:
         self.file: Any = None
         self._run = run
         self._entries = 0
+        # One for all, and not a bound method for each.
+        self._on_end = self._process_has_ended
 
     @property
     def is_busy(self) -> bool:
@@ -144,7 +158,7 @@ class Roll:
             self._has_ended(entry, NOPROC)
             return
         entry.process = process
-        run_at_exit(process, self, self._process_has_ended)
+        run_at_exit(process, self, self._on_end)
 
     def admit(self, entry: Entry) -> None:
         """Let an entry that was entering stand as watched; it may have ended meanwhile."""

@@ -16,7 +16,7 @@ import trio
 from exeunt.kernel.calls import Call
 from exeunt.kernel.exits import Crash, Exit, ProcessExit, Reason
 from exeunt.kernel.ids import Pid
-from exeunt.kernel.process import Process, reason_of
+from exeunt.kernel.process import Process, interruption_in, reason_of
 from exeunt.otp.results import (
     NOTHING,
     BadReturnValue,
@@ -153,10 +153,14 @@ class ServerLoop:
         # Until here the node waits for it no longer than for anybody, should it hang.
         process.shutdown = type(self.server)._shutdown
         starting.reply(None)
+        if not process.calls:
+            # Most are called seldom, if ever, and the table takes 160 bytes.
+            process.calls = None
         # The arguments may be large and are not needed any more.
         del starting, args, kwargs, result
         pending: Call | None = None
         answer: object = NOTHING
+        interruption: BaseException | None = None
         try:
             pending, answer, reason = await self._serve(then)
         except BaseException as error:
@@ -164,6 +168,8 @@ class ServerLoop:
                 # Ended by a signal that it does not trap, or by the node's last resort.
                 raise
             reason = reason_of(error)
+            if interruption_in(error) is not None:
+                interruption = error
         if process.status != "running":
             # A callback has swallowed the cancellation by which a signal ends the process.
             return
@@ -175,6 +181,10 @@ class ServerLoop:
                 pending.reply(answer)
                 if self.tracer is not None:
                     self.tracer.note("out", answer, pending.caller)
+            if interruption is not None:
+                # KeyboardInterrupt and SystemExit are for the whole program, whatever `terminate`
+                # came to: the process has to end with them for the node to hear of it.
+                raise interruption
         raise ProcessExit(reason)
 
     async def _terminate(self, reason: Reason) -> None:

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import math
 import os
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -39,7 +40,7 @@ import trio
 from exeunt.kernel import signals
 from exeunt.kernel.calls import Call
 from exeunt.kernel.events import Event, Events
-from exeunt.kernel.exits import KILL, SHUTDOWN, Exit, Reason
+from exeunt.kernel.exits import KILL, SHUTDOWN, Crash, Exit, Reason
 from exeunt.kernel.ids import Pid, Ref
 from exeunt.kernel.names import Destination
 from exeunt.kernel.node import KILL_GRACE
@@ -198,7 +199,7 @@ class Watcher(GenServer):
             )
             return None
         entry = Entry(row.key, None, leave, args, kwargs)
-        entry.who = row.who
+        entry.written_as = row.who
         return entry
 
     # -- what others may ask --------------------------------------------------------------------
@@ -358,25 +359,44 @@ class Watcher(GenServer):
         departure = Departure(entry.pid, entry.reason, entry.key, entry.attempts + 1)
         task = spawn_process(
             run_leave,
-            (entry, departure, self._leave_within),
+            (entry, departure),
             label=f"leave of {entry.who}: {entry.name}",
         )
         self._roll.started(entry, task)
         self._look_later()
 
     def _look_later(self) -> None:
-        if self._leave_within is not None and self._look_timer is None and self._roll.running:
-            after = self._leave_within / 4 + KILL_GRACE
+        """Have a timer for the function that has to be seen to next; all have the same time."""
+        within = self._leave_within
+        if within is None or self._look_timer is not None:
+            return
+        due = math.inf
+        for entry in self._roll.running.values():
+            if not entry.is_overdue:
+                due = min(due, entry.since + within)
+                break  # those behind it have more time
+            if entry.task is not None and not entry.task.is_killed:
+                due = min(due, entry.since + within + KILL_GRACE)
+        if due < math.inf:
+            after = max(due - trio.current_time(), 0.0)
             self._look_timer = send_after(after, self.pid, _Look())
 
     def _look(self) -> None:
-        """Kill functions that shield themselves from being cancelled when their time is over."""
-        assert self._leave_within is not None
-        latest = trio.current_time() - self._leave_within - KILL_GRACE
-        for entry in self._roll.running.values():
-            if entry.since <= latest and entry.task is not None:
-                exit_signal(entry.task.pid, KILL)
+        """End functions that take too long, and kill those that shield themselves from that."""
         self._look_timer = None
+        within, now = self._leave_within, trio.current_time()
+        assert within is not None
+        for entry in tuple(self._roll.running.values()):
+            assert entry.task is not None
+            late = now - entry.since - within
+            if late < 0:
+                break
+            if not entry.is_overdue:
+                entry.is_overdue = True
+                error = TimeoutError(f"{entry.name} took longer than {within} seconds")
+                exit_signal(entry.task.pid, Crash(error))
+            elif late >= KILL_GRACE:
+                exit_signal(entry.task.pid, KILL)
         self._look_later()
 
     def _has_ended(self, entry: Entry, reason: Reason) -> None:

@@ -67,12 +67,13 @@ async def open_websocket(
     error: BaseException | None = None
     async with trio.open_nursery() as nursery:
         stream.start_writer = lambda: nursery.start_soon(stream.run_writer)
-        stream.on_overflow = ws._overflowed
+        stream.on_overflow = ws.overflowed
         stream.last_words = close_frame(1013)
         try:
             await ws._open(nursery, bridge, subprotocol)
             yield ws
-            await ws.close(1001, within=close_within)
+            if not ws._is_lost:
+                await ws.close(1001, within=close_within)
         except Exception as raised:
             error = raised
             await ws.close(1011, within=close_within)
@@ -84,7 +85,8 @@ async def open_websocket(
             stream.last_words = b""
             # By way of the bridge it keeps this WebSocket: so neither waits for the other to go.
             ws._library = None
-            nursery.cancel_scope.cancel()
+            if nursery.child_tasks:
+                nursery.cancel_scope.cancel()
     if error is not None:
         raise error
 
@@ -171,23 +173,28 @@ class WebSocket:
             )
         self._finish(Closed(code, reason, "local"), close_frame(code, reason))
         try:
-            overflowed = isinstance(self._end, Lost) and self._end.how == "overflow"
-            if isinstance(self._end, Lost) and not overflowed:
+            if self._is_lost:
                 return  # there is nobody to wait for
             with trio.move_on_after(within):
                 if self._library is not None:
                     await _until_closed(self._library)
-                linger = overflowed or isinstance(self._end, ProtocolViolation)
+                linger = isinstance(self._end, (Lost, ProtocolViolation))
                 await self._stream.close_after_drain(min(within, _LINGER_SECONDS), linger=linger)
         finally:
             self.abort()
 
     def abort(self) -> None:
         """Cut the connection at once, without a close frame."""
-        self._finish(Lost("aborted"))
+        if self._end is None:
+            self._finish(Lost("aborted"))
         self._stream.abort()
 
     # -- from here on: for this module
+
+    @property
+    def _is_lost(self) -> bool:
+        """Whether there is nobody any more to whom a close frame could be sent."""
+        return isinstance(self._end, Lost) and self._end.how != "overflow"
 
     async def _open(self, nursery: trio.Nursery, bridge: _Bridge, subprotocol: str | None) -> None:
         guard = cast(trio.Nursery, _ReaderGuard(self, nursery))
@@ -220,7 +227,8 @@ class WebSocket:
             if self._end_came is not None:
                 self._end_came.set()
 
-    def _overflowed(self) -> None:
+    def overflowed(self) -> None:
+        """Give up a peer that does not read: what the stream does when too much waits for it."""
         # The stream has said 1013 already, behind what it had begun to send; `close` sees to it.
         self._finish(Lost("overflow"))
         # Who waits for a message is told at once.
@@ -240,6 +248,15 @@ class WebSocket:
             closed = self._library.closed if self._library is not None else None
             code, detail = (closed.code, closed.reason or "") if closed else (1002, "")
             self._finish(ProtocolViolation(code, detail), close_frame(code))
+
+
+class _Gone(Exception):
+    """Ends the library's reader where there is nobody left to tell.
+
+    Leaving it by an exception of its own closes its messages, and so wakes `receive`, as much as
+    its ways of giving up would, which first make a close frame for nobody and take two turns of
+    the scheduler.
+    """
 
 
 class _Bridge(trio.abc.Stream):
@@ -275,13 +292,13 @@ class _Bridge(trio.abc.Stream):
             data = await self._stream.receive_some(max_bytes)
         except trio.BrokenResourceError as error:
             ws._finish(Lost("reset", error.__cause__ or error))
-            raise
+            raise _Gone from None
         except trio.ClosedResourceError:
             ws._finish(Lost("aborted"))
-            raise
+            raise _Gone from None
         if not data:
             ws._finish(Lost("eof"))
-            return data
+            raise _Gone
         good = self._sizes.follow(data)
         if good < len(data):
             limit = self._sizes.limit
@@ -329,6 +346,8 @@ class _ReaderGuard:
         failure: Exception | None = None
         try:
             await reader()
+        except _Gone:
+            return
         except Exception as error:
             failure = error
         self._ws._finish(Lost("failed", failure))  # as a rule the end has come before

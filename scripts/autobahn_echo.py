@@ -58,7 +58,9 @@ class Echo:
         try:
             upgrade = await serve_requests(stream, _switch, on_error=self._note)
             if upgrade is not None:
-                async with open_websocket(stream, upgrade, max_message_size=LARGEST) as websocket:
+                async with open_websocket(
+                    stream, upgrade, max_frame_size=LARGEST, max_message_size=LARGEST
+                ) as websocket:
                     await _send_back(websocket)
         except Exception as error:
             self._note(error)

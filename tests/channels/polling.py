@@ -16,7 +16,10 @@ from tests.faults.client import Client
 from tests.faults.world import User, World, until
 
 WINDOW = 0.5
-"""Seconds that polls wait here, unless a test says otherwise."""
+"""Seconds of a window that a test waits out, be it a poll's or one and a half of silence."""
+
+FOR_EVER = LongPoll(window=30.0)
+"""A window that no test waits out: however slow the machine is, its clients stay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +157,7 @@ async def open_polled(
         world.watcher = await Watcher.start_link()
         mount = Mount(
             partial(User, world) if kind is None else kind,
-            longpoll=LongPoll(window=WINDOW) if longpoll is None else longpoll,
+            longpoll=FOR_EVER if longpoll is None else longpoll,
             close_within=0.2,
             **options,
         )

@@ -271,23 +271,23 @@ async def test_an_id_that_is_no_string_is_403_and_warned_of(
 
 
 @pytest.mark.parametrize(
-    ("changed", "status"),
+    "changed",
     [
-        ({"Upgrade": None}, 426),
-        ({"Upgrade": "h2c"}, 400),
-        ({"Connection": "close"}, 400),
-        ({"Connection": None}, 400),
-        ({"Sec_WebSocket_Version": "8"}, 426),
-        ({"Sec_WebSocket_Version": None}, 400),
-        ({"Sec_WebSocket_Key": "short"}, 400),
-        ({"Sec_WebSocket_Key": None}, 400),
+        {"Upgrade": None},
+        {"Upgrade": "h2c"},
+        {"Connection": "close"},
+        {"Connection": None},
+        {"Sec_WebSocket_Version": "8"},
+        {"Sec_WebSocket_Version": None},
+        {"Sec_WebSocket_Key": "short"},
+        {"Sec_WebSocket_Key": None},
     ],
 )
 async def test_what_is_no_upgrade_is_refused_when_the_socket_was_asked_already(
-    changed: dict[str, Any], status: int
+    changed: dict[str, Any],
 ) -> None:
     async with open_site() as site:
-        assert await site.status(upgrade(**changed)) == status
+        assert await site.status(upgrade(**changed)) == 400
         assert len(site.seen.params) == 1
 
 
@@ -558,7 +558,8 @@ async def test_a_message_of_the_largest_size_is_taken_and_one_byte_more_is_not()
     ):
         await client.join("room:a")
         frame_of = '["1","2","room:a","echo",{"x":"%s"}]'
-        room = 1000 - len(frame_of % "")
+        # The header counts: two bytes, two for the length, four for the mask.
+        room = 1000 - 8 - len(frame_of % "")
         await client.send(text(frame_of % ("y" * room)))
         answer = await client.receive()
         assert isinstance(answer, list)

@@ -128,7 +128,7 @@ async def test_rounds_do_not_keep_step(autojump_clock: trio.testing.MockClock) -
         await trio.testing.wait_all_tasks_blocked()
         for pid in pids:
             monitor(pid)
-        await drain(pids, draining)
+        await drain("User", pids, draining)
         for _ in pids:
             await receive(Down)
         pauses = [after - before for before, after in pairwise(told)]

@@ -40,7 +40,7 @@ from exeunt.channels.events import (
     took,
 )
 from exeunt.kernel.events import Event
-from tests.faults.client import Client, Closed, Refusal
+from tests.faults.client import Client, Closed, Refusal, upgrade_request
 
 from .memory import Bench, open_bench
 
@@ -448,7 +448,7 @@ async def test_the_close_code_is_told() -> None:
             await Endpoint.drain(site.endpoint)
             assert await client.receive_until_end() == [Closed(1012)]
         await until(seen, 2)
-        assert seen[0] == SocketsDrained(count=1, total=1, index=1, rounds=1, interval=0.0)
+        assert seen[0] == SocketsDrained("User", 1, 1, index=1, rounds=1, interval=0.0)
         assert (seen[1].reason, seen[1].code) == (Shutdown("draining"), 1012)
 
 
@@ -462,15 +462,42 @@ async def test_a_connection_that_is_killed_is_told() -> None:
             assert (seen[1].reason, seen[1].code) == ("killed", None)
 
 
-async def test_a_request_without_an_upgrade_connects_nobody() -> None:
+async def test_a_request_without_an_upgrade_is_told_from_its_beginning_to_its_end() -> None:
     async with open_site() as site:
         seen = noting(site.node)
         async with await Client.dial(site.port) as client:
             target = "/socket/websocket?vsn=2.0.0&name=joe"
-            await client.send(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
-            assert (await client.response())[0] in (400, 426)
+            for number in range(3):
+                await client.send(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+                assert (await client.response())[0] == 400
+                connected, ended = seen[2 * number :]
+                assert isinstance(connected, SocketConnected)
+                assert isinstance(ended, SocketDisconnected)
+                assert (connected.pid, connected.id) == (ended.pid, ended.id)
+                assert (ended.reason, ended.code) == (Shutdown("not_upgraded"), None)
         await trio.sleep(0.01)
-        assert seen == []
+        assert len(seen) == 6
+
+
+async def test_a_client_that_is_let_in_and_killed_before_it_is_served_is_told_to_have_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with open_site() as site:
+        seen = noting(site.node)
+
+        async def never(*_: object) -> None:
+            await trio.sleep_forever()
+
+        monkeypatch.setattr("exeunt.channels.connection._serve_websocket", never)
+        async with await Client.dial(site.port) as client:
+            await client.send(upgrade_request(name="joe"))
+            await until(seen, 1)
+            exit_signal(seen[0].pid, "kill")
+            await until(seen, 2)
+        connected, ended = seen
+        assert isinstance(connected, SocketConnected)
+        assert isinstance(ended, SocketDisconnected)
+        assert (ended.pid, ended.reason, ended.code) == (connected.pid, "killed", None)
 
 
 class Flood(Room):

@@ -590,32 +590,30 @@ async def test_the_caller_decides_before_the_upgrade() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "status", "text"),
+    ("changes", "text"),
     [
-        ({"Upgrade": None}, 426, "a WebSocket is spoken here"),
-        ({"Sec_WebSocket_Version": "8"}, 426, "expected version 13"),
-        ({"Sec_WebSocket_Version": "13, 8"}, 426, "expected version 13"),
-        ({"Sec_WebSocket_Version": None}, 400, "Sec-WebSocket-Version must be 13, got None"),
-        ({"Upgrade": "h2c"}, 400, "Upgrade must be websocket, got 'h2c'"),
-        ({"Connection": "keep-alive"}, 400, "Connection must be upgrade, got 'keep-alive'"),
-        ({"Connection": None}, 400, "Connection must be upgrade, got None"),
-        ({"Sec_WebSocket_Key": None}, 400, "16 bytes in base64, got None"),
-        ({"Sec_WebSocket_Key": "short"}, 400, "16 bytes in base64, got 'short'"),
-        ({"Sec_WebSocket_Key": base64.b64encode(b"x" * 17).decode()}, 400, "16 bytes"),
-        ({"Sec_WebSocket_Key": "*" * 22 + "=="}, 400, "16 bytes"),
-        ({"Sec_WebSocket_Key": "\xe9" * 24}, 400, "16 bytes"),
+        ({"Upgrade": None}, "a WebSocket is spoken here"),
+        ({"Sec_WebSocket_Version": "8"}, "Sec-WebSocket-Version must be 13, got '8'"),
+        ({"Sec_WebSocket_Version": "13, 8"}, "Sec-WebSocket-Version must be 13, got '13, 8'"),
+        ({"Sec_WebSocket_Version": None}, "Sec-WebSocket-Version must be 13, got None"),
+        ({"Upgrade": "h2c"}, "Upgrade must be websocket, got 'h2c'"),
+        ({"Connection": "keep-alive"}, "Connection must be upgrade, got 'keep-alive'"),
+        ({"Connection": None}, "Connection must be upgrade, got None"),
+        ({"Sec_WebSocket_Key": None}, "16 bytes in base64, got None"),
+        ({"Sec_WebSocket_Key": "short"}, "16 bytes in base64, got 'short'"),
+        ({"Sec_WebSocket_Key": base64.b64encode(b"x" * 17).decode()}, "16 bytes"),
+        ({"Sec_WebSocket_Key": "*" * 22 + "=="}, "16 bytes"),
+        ({"Sec_WebSocket_Key": "\xe9" * 24}, "16 bytes"),
     ],
 )
 async def test_an_upgrade_with_wrong_headers_is_refused_with_what_was_expected(
-    changes: dict[str, str | None], status: int, text: str
+    changes: dict[str, str | None], text: str
 ) -> None:
     async with serving() as case:
         got, headers, body = await case.ask(upgrade_request(**changes))
-        assert got == status
+        assert got == 400
         assert text in body.decode()
-        if status == 426:
-            assert headers["upgrade"] == "websocket"
-            assert "upgrade" in headers["connection"].lower()
+        if "Sec-WebSocket-Version" in text:
             assert headers["sec-websocket-version"] == "13"
         assert case.upgrade is None
         # It is an answer like any other: the connection goes on.

@@ -281,12 +281,15 @@ async def test_a_foreign_origin_is_told_once(caplog: pytest.LogCaptureFixture) -
 
 async def test_a_drain_is_written_as_phoenix_does(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "exeunt.channels"):
-        async with open_site(Silent) as site, await Client.connect(site.port):
-            await Endpoint.drain(site.endpoint)
-            [record] = [one for one in caplog.records if one.name == "exeunt.channels"]
+        async with open_site(Silent) as site, await Client.connect(site.port) as client:
+            async with await Client.connect(site.port):
+                # Only who has joined a topic is told to go.
+                await client.join(ROOM)
+                await Endpoint.drain(site.endpoint)
+            [record] = [one for one in caplog.records if "DRAINING" in one.getMessage()]
             assert record.levelno == logging.INFO
             assert record.getMessage() == (
-                "DRAINING 1 of 1 total connection(s) every 0ms - round 1 of 1"
+                "DRAINING 1 of 1 total connection(s) for socket Silent every 0ms - round 1 of 1"
             )
 
 

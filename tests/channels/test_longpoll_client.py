@@ -12,7 +12,16 @@ import trio
 from exeunt import Crash, DynamicSupervisor, Pid, Shutdown, Supervisor, is_alive, stop, wait_exit
 from exeunt import exit as exit_signal
 from exeunt.channels import Endpoint, LongPoll, Mount, ProtocolError
-from tests.channels.polling import WINDOW, Poller, ask, join, open_polled, open_poller
+from tests.channels.polling import (
+    NDJSON,
+    WINDOW,
+    Poller,
+    ask,
+    join,
+    open_polled,
+    open_poller,
+    request,
+)
 from tests.faults.client import Client, Closed
 from tests.faults.world import User, Witness, World, complaints, until
 
@@ -33,7 +42,7 @@ async def connections_of(world: World) -> int:
 
 @pytest.mark.slow
 async def test_who_does_not_poll_for_one_and_a_half_windows_is_inactive() -> None:
-    async with open_polled() as world:
+    async with open_polled(LongPoll(window=WINDOW)) as world:
         ada = await join(world)
         polled = trio.current_time()
         await world.until_left("ada")
@@ -50,7 +59,7 @@ async def test_who_does_not_poll_for_one_and_a_half_windows_is_inactive() -> Non
 
 @pytest.mark.slow
 async def test_one_that_never_polls_again_after_it_was_let_in_is_inactive_too() -> None:
-    async with open_polled(LongPoll(window=0.1)) as world:
+    async with open_polled(LongPoll(window=WINDOW)) as world:
         before = await world.snapshot()
         ada = await open_poller(world)
         [connection] = world.hub.subscribers("user:ada")
@@ -61,8 +70,10 @@ async def test_one_that_never_polls_again_after_it_was_let_in_is_inactive_too() 
 
 @pytest.mark.slow
 async def test_polls_keep_a_client_and_posts_do_not() -> None:
-    async with open_polled(LongPoll(window=0.1)) as world:
+    window = 2 * WINDOW
+    async with open_polled(LongPoll(window=window)) as world:
         ada, bob = await join(world, "ada"), await join(world, "bob")
+        began = trio.current_time()
         async with trio.open_nursery() as nursery:
 
             async def keep_posting() -> None:
@@ -70,7 +81,8 @@ async def test_polls_keep_a_client_and_posts_do_not() -> None:
                     await trio.sleep(0.01)
 
             nursery.start_soon(keep_posting)
-            for _ in range(6):
+            # For longer than anybody stays who does not poll.
+            while trio.current_time() - began < 2 * window or not world.reasons_of("bob"):
                 assert await ada.poll() == []
         assert world.reasons_of("bob") == [Shutdown("inactive")]
         assert world.reasons_of("ada") == []
@@ -81,10 +93,12 @@ async def test_polls_keep_a_client_and_posts_do_not() -> None:
 # -- sent away
 
 
-async def test_disconnect_on_the_id_ends_it_and_its_poll_is_answered_at_once() -> None:
-    async with open_polled(LongPoll(window=30.0)) as world:
+@pytest.mark.slow
+async def test_disconnect_on_the_id_ends_it_and_its_poll_waits_for_the_end_of_its_window() -> None:
+    async with open_polled(LongPoll(window=WINDOW)) as world:
         ada, bob = await join(world, "ada"), await join(world, "bob")
         answers: list[Any] = []
+        started = trio.current_time()
 
         async def poll() -> None:
             answers.append(await ada.poll_raw())
@@ -94,12 +108,31 @@ async def test_disconnect_on_the_id_ends_it_and_its_poll_is_answered_at_once() -
             await trio.sleep(0.05)
             world.hub.broadcast("user:ada", "other", {})
             world.hub.broadcast("user:ada", "disconnect", {})
+            await world.until_left("ada")
+            assert answers == []
+            assert await bob.is_known()
         assert answers == [{"status": 204, "token": ada.token, "messages": []}]
-        await world.until_left("ada")
+        assert trio.current_time() - started >= WINDOW
         assert world.reasons_of("ada") == [Shutdown("disconnected")]
         assert world.terminated_of("ada") == [Shutdown("disconnected")]
         assert (await ada.poll_raw())["status"] == 410
-        assert await bob.is_known()
+
+
+async def test_a_drain_answers_at_once_who_waits() -> None:
+    async with open_polled() as world:
+        ada = await join(world)
+        answers: list[Any] = []
+
+        async def poll() -> None:
+            answers.append(await ada.poll_raw())
+
+        with trio.fail_after(5):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(poll)
+                await trio.sleep(0.05)
+                await Endpoint.drain(world.endpoint)
+        assert answers == [{"status": 204, "token": ada.token, "messages": []}]
+        assert (await ada.poll_raw())["status"] == 410
 
 
 async def test_a_drain_sends_away_who_has_joined() -> None:
@@ -114,11 +147,11 @@ async def test_a_drain_sends_away_who_has_joined() -> None:
 
 
 async def test_when_the_server_stops_all_leave_draining(caplog: pytest.LogCaptureFixture) -> None:
-    async with open_polled(LongPoll(window=30.0)) as world:
+    async with open_polled() as world:
         ada = await join(world, "ada")
         await join(world, "bob")
         async with await Client.dial(world.port) as polling:
-            await polling.send(f"GET {ada.target()} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            await polling.send(request("GET", ada.target()))
             await trio.sleep(0.02)
             started = trio.current_time()
             await stop(world.endpoint, "shutdown")
@@ -136,23 +169,23 @@ async def test_when_the_server_stops_all_leave_draining(caplog: pytest.LogCaptur
     [("kill", "killed"), ("boom", "boom"), (Shutdown("x"), Shutdown("x")), ("shutdown",) * 2],
 )
 async def test_an_exit_signal_ends_it_with_that_reason(signal: Any, reason: Any) -> None:
-    async with open_polled(LongPoll(window=30.0)) as world:
+    async with open_polled() as world:
         ada = await join(world)
-        answers: list[Any] = []
-
-        async def poll() -> None:
-            answers.append(await ada.poll_raw())
-
         async with trio.open_nursery() as nursery:
+
+            async def poll() -> None:
+                await ada.poll_raw()
+                raise AssertionError("its window is not over")
+
             nursery.start_soon(poll)
             await trio.sleep(0.05)
             exit_signal(world.connections["ada"], "normal")
             exit_signal(world.connections["ada"], signal)
-        assert answers[0]["status"] == 204
-        await world.until_left("ada")
-        assert world.reasons_of("ada") == [reason]
-        assert world.terminated_of("ada") == [reason]
-        assert (await ada.poll_raw())["status"] == 410
+            await world.until_left("ada")
+            assert world.reasons_of("ada") == [reason]
+            assert world.terminated_of("ada") == [reason]
+            assert not await ada.is_known()
+            nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize(
@@ -169,26 +202,69 @@ async def test_an_exit_signal_ends_it_with_that_reason(signal: Any, reason: Any)
         b"[" * 100_000,
     ],
 )
-async def test_a_malformed_message_ends_it_and_is_answered_408(
+async def test_a_malformed_message_ends_it_and_its_post_waits(
     body: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with open_polled(LongPoll(window=30.0)) as world:
+    async with open_polled() as world:
         ada, bob = await join(world, "ada"), await join(world, "bob")
-        assert await ada.post_raw(body) == 408
-        await world.until_left("ada")
-        [reason] = world.reasons_of("ada")
-        assert isinstance(reason, Crash)
-        assert isinstance(reason.exception, ProtocolError)
-        assert world.terminated_of("ada") == [reason]
-        assert await ada.post_raw(body) == 410
-        assert (await ada.poll_raw())["status"] == 410
-        assert await bob.is_known()
+        async with trio.open_nursery() as nursery:
+
+            async def post() -> None:
+                await ada.post_raw(body)
+                raise AssertionError("its window is not over")
+
+            nursery.start_soon(post)
+            await world.until_left("ada")
+            [reason] = world.reasons_of("ada")
+            assert isinstance(reason, Crash)
+            assert isinstance(reason.exception, ProtocolError)
+            assert world.terminated_of("ada") == [reason]
+            assert await ada.post_raw(body) == 410
+            assert (await ada.poll_raw())["status"] == 410
+            assert await bob.is_known()
+            nursery.cancel_scope.cancel()
         [complaint] = complaints(caplog.records)
         assert "malformed" in complaint
 
 
+@pytest.mark.slow
+async def test_when_its_window_is_over_a_malformed_message_is_answered_408() -> None:
+    async with open_polled(LongPoll(window=WINDOW)) as world:
+        ada = await join(world)
+        started = trio.current_time()
+        assert await ada.post_raw(b"[nope") == 408
+        assert WINDOW <= trio.current_time() - started < 3 * WINDOW
+        assert await ada.post_raw(b"[nope") == 410
+
+
+async def test_a_post_whose_client_has_ended_is_given_up_when_it_hangs_up() -> None:
+    async with open_polled() as world:
+        ada = await join(world)
+        async with await Client.dial(world.port) as client:
+            await client.send(request("POST", ada.target(), b"[nope", NDJSON))
+            await world.until_left("ada")
+            await until_connections(world, 1)
+        await until_connections(world, 0)
+
+
+async def test_requests_of_one_that_has_ended_do_not_hold_up_the_stop_of_the_server() -> None:
+    async with open_polled() as world:
+        ada, bob = await join(world, "ada"), await join(world, "bob")
+        async with (
+            await Client.dial(world.port) as posting,
+            await Client.dial(world.port) as polling,
+        ):
+            await polling.send(request("GET", bob.target()))
+            await posting.send(request("POST", ada.target(), b"[nope", NDJSON))
+            await world.until_left("ada")
+            exit_signal(world.connections["bob"], "boom")
+            await world.until_left("bob")
+            with trio.fail_after(2):
+                await stop(world.endpoint, "shutdown")
+
+
 async def test_messages_that_nobody_fetches_end_it_when_they_are_too_many() -> None:
-    async with open_polled(LongPoll(window=30.0), max_queued=10_000) as world:
+    async with open_polled(max_queued=10_000) as world:
         await join(world, "ada")
         bob = await join(world, "bob")
         heard = 0
@@ -235,7 +311,7 @@ async def test_a_client_that_leaves_is_told_and_stays_connected() -> None:
 
 
 async def test_it_counts_as_a_connection_and_one_too_many_is_503() -> None:
-    async with open_polled(LongPoll(window=30.0), max_connections=3) as world:
+    async with open_polled(max_connections=3) as world:
         ada, bob = await open_poller(world, "ada"), await open_poller(world, "bob")
         await until_connections(world, 2)
         # Its request has the last place: there is none for the client.

@@ -170,7 +170,7 @@ async def test_since_when_a_client_has_not_polled(autojump_clock: MockClock) -> 
 # -- too much
 
 
-async def test_more_than_may_wait_ends_it_once() -> None:
+async def test_more_than_may_wait_ends_it_once(autojump_clock: MockClock) -> None:
     transport = PolledTransport(300)
     overflows: list[bool] = []
     transport.on_overflow = lambda: overflows.append(transport.is_closing)
@@ -285,9 +285,12 @@ async def test_text_that_is_not_utf_8_is_no_message_but_bytes_may_be_anything() 
 # -- the end
 
 
-@pytest.mark.parametrize("how", ["abort", "close", "overflow"])
-async def test_at_the_end_nobody_waits_any_more(how: str) -> None:
+@pytest.mark.parametrize("how", ["abort", "close", "overflow", "drain"])
+async def test_at_the_end_no_delivery_waits_and_a_poll_waits_on_unless_all_are_sent_away(
+    how: str, autojump_clock: MockClock
+) -> None:
     transport = PolledTransport(300)
+    started = trio.current_time()
     async with trio.open_nursery() as nursery:
         polls = [Noted(nursery, lambda: poll(transport, within=60)) for _ in range(3)]
         taken = Noted(nursery, lambda: transport.deliver(b"taken"))
@@ -299,15 +302,38 @@ async def test_at_the_end_nobody_waits_any_more(how: str) -> None:
                 transport.abort()
             case "close":
                 await transport.close(1001)
+            case "drain":
+                await transport.close(1012)
             case _:
+                # Larger than may wait, also for one who is there.
                 transport.send(message("x" * 400))
+        await wait_all_tasks_blocked()
+        assert (taken.result, waiting.result) == (False, False)
+        assert {one.is_done for one in polls} == {how == "drain"}
     assert [one.result for one in polls] == [[], [], []]
-    assert (taken.result, waiting.result) == (False, False)
+    waited = 0 if how == "drain" else 60
+    assert trio.current_time() - started == waited
     assert transport.is_closing
+    assert transport.is_sent_away == (how == "drain")
     assert await transport.deliver(b"late") is False
     assert await poll(transport, within=60) == []
+    assert trio.current_time() - started == 2 * waited
     transport.send(message("late"))
     assert transport.queued_bytes == 0
+
+
+async def test_a_poll_that_waits_after_the_end_is_given_up_when_its_client_is_gone(
+    autojump_clock: MockClock,
+) -> None:
+    transport = PolledTransport(300)
+    async with trio.open_nursery() as nursery:
+        waiting = Noted(nursery, lambda: poll(transport, within=60))
+        await wait_all_tasks_blocked()
+        transport.abort()
+        await trio.sleep(1)
+        waiting.scope.cancel()
+        await wait_all_tasks_blocked()
+        assert trio.current_time() == transport.unpolled_since
 
 
 async def test_the_end_that_came_first_is_the_one_that_is_received() -> None:

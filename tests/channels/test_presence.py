@@ -173,8 +173,8 @@ async def test_an_update_that_fails_changes_nothing_and_the_tracker_lives() -> N
         ("ann", {1: 2}, PayloadError),
         ("ann", [1], PayloadError),
         ("\ud800", {}, PayloadError),
-        (None, {}, TypeError),
-        (True, {}, TypeError),
+        ([], {}, TypeError),
+        (b"ann", {}, TypeError),
     ],
 )
 async def test_what_cannot_be_sent_is_refused_to_who_asks(

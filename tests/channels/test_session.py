@@ -589,7 +589,7 @@ async def test_the_old_channel_is_closed_even_if_the_new_join_crashes() -> None:
 async def test_a_stubborn_channel_holds_up_its_own_topic_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("exeunt.channels.session.DUPLICATE_PATIENCE", 0.05)
+    monkeypatch.setattr("exeunt.channels.session.DUPLICATE_PATIENCE", 0.3)
 
     class Stubborn(Echo):
         async def join(self, topic: str, params: Any) -> JoinResult:

@@ -243,8 +243,8 @@ async def test_a_subprotocol_that_was_not_offered_is_a_mistake_of_the_caller() -
             async with open_websocket(stream, upgrade, subprotocol="other"):
                 raise AssertionError("unreachable")
         for size in (0, -1):
-            with pytest.raises(ValueError, match="at least 1 byte"):
-                async with open_websocket(stream, upgrade, max_message_size=size):
+            with pytest.raises(ValueError, match="1 byte or more"):
+                async with open_websocket(stream, upgrade, max_frame_size=size):
                     raise AssertionError("unreachable")
 
 
@@ -452,7 +452,7 @@ async def test_a_peer_is_told_of_its_violation_even_while_the_handler_is_busy() 
     ids=range(8),
 )
 async def test_a_message_larger_than_allowed_in_bytes_is_refused_with_1009(frames: bytes) -> None:
-    async with websocket(max_message_size=100, close_within=0.1) as case:
+    async with websocket(max_frame_size=106, max_message_size=100, close_within=0.1) as case:
         await case.peer.send(client_frame(TEXT, b"before") + frames)
         opcode, payload = await read_frame(case.peer)
         if opcode == PONG:
@@ -461,13 +461,13 @@ async def test_a_message_larger_than_allowed_in_bytes_is_refused_with_1009(frame
         assert await case.peer.receive() == b""
         end = await case.ended()
         assert is_like(end, ProtocolViolation(1009, ""))
-        assert "100 bytes" in str(end)
+        assert "106 bytes, or 100 in fragments" in str(end)
         assert case.got == ["before"]
 
 
 async def test_messages_up_to_the_limit_pass_and_the_count_begins_anew_with_each() -> None:
     messages = ["x" * 100, "é" * 50, "", "\U0001f600" * 25]
-    async with websocket(max_message_size=100) as case:
+    async with websocket(max_frame_size=106, max_message_size=100) as case:
         for message in messages:
             await case.peer.send(client_frame(TEXT, message.encode()))
         for _ in range(3):
@@ -480,7 +480,7 @@ async def test_messages_up_to_the_limit_pass_and_the_count_begins_anew_with_each
 
 
 async def test_a_silent_peer_is_dropped_soon_after_1009() -> None:
-    async with websocket(max_message_size=100, close_within=0.1) as case:
+    async with websocket(max_frame_size=106, max_message_size=100, close_within=0.1) as case:
         start = trio.current_time()
         await case.peer.send(client_frame(TEXT, b"x" * 101))
         assert is_like(await case.ended(), ProtocolViolation(1009, ""))
@@ -488,7 +488,7 @@ async def test_a_silent_peer_is_dropped_soon_after_1009() -> None:
 
 
 async def test_a_peer_in_the_middle_of_a_huge_message_can_read_why_it_is_closed() -> None:
-    async with websocket(max_message_size=100_000) as case, trio.open_nursery() as nursery:
+    async with websocket(max_frame_size=100_000) as case, trio.open_nursery() as nursery:
 
         async def flood() -> None:
             try:
@@ -829,7 +829,7 @@ frames = st.builds(
 @given(st.lists(frames | st.binary(max_size=20), max_size=8).map(b"".join))
 @settings(max_examples=80)
 async def test_any_bytes_end_in_a_close_a_loss_or_a_violation(data: bytes) -> None:
-    async with websocket(max_message_size=200, close_within=0.05) as case:
+    async with websocket(max_frame_size=200, max_message_size=200, close_within=0.05) as case:
         await case.peer.send(data)
         case.peer.fin()
         end = await case.ended()
@@ -843,26 +843,30 @@ async def test_any_bytes_end_in_a_close_a_loss_or_a_violation(data: bytes) -> No
 @given(
     st.lists(st.tuples(st.integers(0, 40), st.booleans(), st.booleans()), max_size=8),
     st.integers(1, 60),
+    st.integers(1, 60),
     st.randoms(use_true_random=False),
 )
 def test_sizes_are_followed_however_the_bytes_are_cut(
-    messages: list[tuple[int, bool, bool]], limit: int, dice: random.Random
+    messages: list[tuple[int, bool, bool]], frame: int, message: int, dice: random.Random
 ) -> None:
     data = bytearray()
-    total = 0
+    fragments = 0
+    is_within = False
     good: int | None = None
     for size, fin, control in messages:
         width = dice.choice([0, 2, 8])
+        opcode = PING if control else CONTINUATION if is_within else BINARY
+        encoded = client_frame(opcode, b"x" * size, fin=fin or control, width=width)
         if not control:
-            # An empty fragment counts for something too.
-            total += size if fin else max(size, 1)
-            if total > limit and good is None:
+            if is_within or not fin:
+                # An empty fragment counts for something too.
+                fragments += max(size, 1)
+            if (len(encoded) > frame or fragments > message) and good is None:
                 good = len(data)
-            if fin:
-                total = 0
-        opcode = PING if control else BINARY
-        data += client_frame(opcode, b"x" * size, fin=fin or control, width=width)
-    sizes = MessageSizes(limit)
+            is_within = not fin
+            fragments = fragments if is_within else 0
+        data += encoded
+    sizes = MessageSizes(frame, message)
     at = 0
     while at < len(data):
         step = dice.randrange(1, 20)

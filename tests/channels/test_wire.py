@@ -92,8 +92,28 @@ def test_a_payload_may_come_in_as_any_json_value(payload: object) -> None:
     assert JSON_V2.decode(json.dumps(["1", "2", "t", "e", payload])).payload == payload
 
 
-def test_of_duplicate_keys_the_last_wins() -> None:
-    assert JSON_V2.decode('["1","2","t","e",{"a":1,"a":2}]').payload == {"a": 2}
+@pytest.mark.parametrize(
+    ("payload", "meant"),
+    [
+        ('{"a":1,"a":2}', {"a": 1}),
+        ('{"a" :1,"a": 2}', {"a": 1}),
+        ('{"a":{"b":1,"b":2},"c":[{"d":1,"d":2}]}', {"a": {"b": 1}, "c": [{"d": 1}]}),
+        ('{"a":"x:y","a":1}', {"a": "x:y"}),
+        ('{"a":1,"a":"x:y"}', {"a": 1}),
+        ('{"a:b":1,"a:b":2}', {"a:b": 1}),
+        ('{"a:b":"12:30:00","c":["::",{"d":":"}]}', {"a:b": "12:30:00", "c": ["::", {"d": ":"}]}),
+        ('{"a":1,"a":%s}' % ("9" * 5000), None),
+    ],
+)
+def test_of_a_key_that_is_there_twice_the_first_one_counts(payload: str, meant: Any) -> None:
+    if meant is None:
+        with pytest.raises(ProtocolError):
+            JSON_V2.decode(f'["1","2","room:a","e",{payload}]')
+        return
+    assert JSON_V2.decode(f'["1","2","room:a","e",{payload}]').payload == meant
+    text = f'{{"topic":"room:a","topic":"b:","event":"e","payload":{payload},"ref":"1"}}'
+    message = JSON_V1.decode(text)
+    assert (message.topic, message.payload, message.join_ref) == ("room:a", meant, None)
 
 
 def test_white_space_is_taken() -> None:

@@ -43,6 +43,7 @@ from exeunt.otp.results import (
     InitResult,
     Stop,
     TimeoutAfter,
+    UnexpectedRequest,
 )
 from exeunt.otp.supervision import ChildSpec
 
@@ -293,7 +294,7 @@ class ChannelServer(GenServer):
         event = message.event
         if not isinstance(event, str):
             shown = self.session.filter.show(event, 200)
-            raise TypeError(f"the client sent an event that is no string: {shown}")
+            raise UnexpectedRequest(f"the client sent an event that is no string: {shown}")
         self.ref = message.ref
         channel = self.channel
         is_wanted = is_told(self.session.events, ChannelHandledIn, channel.log_handle_in)

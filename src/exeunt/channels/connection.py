@@ -8,7 +8,7 @@ A client whose connection becomes a WebSocket is served in this process, and end
 | the client sent a close frame | `Shutdown("local_closed")` | the client's is answered |
 | TCP ended or was reset, without a close frame | `Shutdown("peer_closed")` | |
 | nothing came for `timeout` seconds | `Shutdown("read_timeout")` | 1002 |
-| a frame is larger than `max_frame_size` | `Shutdown(("deserializing", detail))` | 1009 |
+| a frame or message is too large | `Shutdown(("deserializing", detail))` | 1009 |
 | text is not UTF-8 | `"received a text frame that is not UTF-8"` | 1007 |
 | another rule of RFC 6455 is broken | `Shutdown(("deserializing", detail))` | 1002 |
 
@@ -109,7 +109,7 @@ async def _connect(
     )
     if isinstance(admitted, Response):
         return admitted
-    return SwitchToWebSocket(_Accepted(admitted, subprotocol))
+    return SwitchToWebSocket(_Accepted(admitted, subprotocol), admitted.visit.turn_away)
 
 
 async def _serve_websocket(stream: ByteStream, upgrade: Upgrade, site: Site) -> None:
@@ -123,7 +123,8 @@ async def _serve_websocket(stream: ByteStream, upgrade: Upgrade, site: Site) -> 
         stream,
         upgrade,
         subprotocol=accepted.subprotocol,
-        max_message_size=mount.max_frame_size,
+        max_frame_size=mount.max_frame_size,
+        max_message_size=mount.max_message_size,
         close_within=mount.close_within,
     )
     del upgrade

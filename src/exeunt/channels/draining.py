@@ -51,8 +51,11 @@ class Draining:
             raise ValueError(f"the time for all rounds is 0 or more, not {self.within!r}")
 
 
-async def drain(clients: Sequence[Pid], draining: Draining) -> None:
-    """Tell these clients to go, in rounds; the rounds are over with the last one's word."""
+async def drain(socket: str, clients: Sequence[Pid], draining: Draining) -> None:
+    """Tell these clients to go, in rounds; the rounds are over with the last one's word.
+
+    `socket` is the name of what they are connected to.
+    """
     dice = current_process().node.random
     size, total = draining.batch_size, len(clients)
     rounds = math.ceil(total / size)
@@ -62,6 +65,6 @@ async def drain(clients: Sequence[Pid], draining: Draining) -> None:
             vary = draining.jitter * (2 * dice.random() - 1)
             await trio.sleep(interval * (1 + vary))
         batch = clients[index * size : (index + 1) * size]
-        report_drain(len(batch), total, index=index + 1, rounds=rounds, interval=interval)
+        report_drain(socket, len(batch), total, index=index + 1, rounds=rounds, interval=interval)
         for pid in batch:
             send(pid, Drain())

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import socket as stdlib_socket
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -23,6 +24,7 @@ from exeunt.channels.connection import run_connection
 from exeunt.channels.draining import Draining, drain
 from exeunt.channels.http_messages import Limits
 from exeunt.channels.listeners import accept, open_listeners
+from exeunt.channels.origin import check_origins
 from exeunt.channels.paths import check_path
 from exeunt.channels.pubsub import PubSub
 from exeunt.channels.site import Mount, Pages, Site
@@ -143,6 +145,7 @@ class Endpoint(Supervisor):
         limits: Limits | None = None,
         max_connections: int = 16_384,
         draining: Draining | Callable[[], Draining] | None = _DRAINING,
+        public_host: str | None = None,
     ) -> InitResult:
         """Listen on `host` (None: on all addresses) and `port` (0: any free one).
 
@@ -153,6 +156,9 @@ class Endpoint(Supervisor):
         broadcasts; give one to share it with other processes. More than `max_connections` are
         answered 503; a client that polls counts as one, beside the connections that its requests
         come by.
+
+        `public_host` is the name under which the application is known to browsers; sockets with
+        `check_origin=True` can be opened by its pages only.
 
         `draining` says how clients are sent away: options, or a function that is asked for them
         when the endpoint starts. With None all are told at once.
@@ -171,6 +177,12 @@ class Endpoint(Supervisor):
                 f"not {sockets!r}"
             )
         mounts = {path: _mount(path, to) for path, to in sockets.items()}
+        if public_host is not None:
+            origin = (f"//{public_host}",)
+            check_origins(origin)
+            for path, mount in mounts.items():
+                if mount.check_origin is True:
+                    mounts[path] = replace(mount, check_origin=origin)
         try:
             self._listeners = await open_listeners(host, port)
         except OSError:
@@ -183,7 +195,7 @@ class Endpoint(Supervisor):
         self._connections = connections
         self._draining = draining() if callable(draining) else draining
         self._hub = PubSub() if hub is None else hub
-        site = Site(
+        site = self._site = Site(
             mounts=mounts,
             hub=self._hub,
             channels=channels,
@@ -232,15 +244,17 @@ class Endpoint(Supervisor):
         """
         clients, draining = await Endpoint._clients(server)
         # In the caller's process, since the endpoint has its children to look after.
-        await drain(clients, draining or Draining(batch_size=max(1, len(clients))))
+        for socket, pids in clients.items():
+            await drain(socket, pids, draining or Draining(batch_size=len(pids)))
 
     @on_call
-    async def _clients(self) -> tuple[list[Pid], Draining | None]:
-        try:
-            children = await DynamicSupervisor.which_children(self._connections)
-        except CallFailed:
-            return [], None  # they are gone already
-        return [one.pid for one in children if isinstance(one.pid, Pid)], self._draining
+    async def _clients(self) -> tuple[dict[str, list[Pid]], Draining | None]:
+        """Return the clients that have joined a topic, by the kind of their sockets."""
+        clients: dict[str, list[Pid]] = {}
+        for pid, session in self._site.served.items():
+            if session.topics():
+                clients.setdefault(type(session.socket).__qualname__, []).append(pid)
+        return clients, self._draining
 
     async def terminate(self, reason: Reason) -> None:
         """Stop listening, send the clients away in rounds, then shut the children down."""
@@ -248,7 +262,8 @@ class Endpoint(Supervisor):
         clients, draining = await self._clients()
         if draining is not None:
             with trio.move_on_after(draining.within):
-                await drain(clients, draining)
+                for socket, pids in clients.items():
+                    await drain(socket, pids, draining)
         await super().terminate(reason)
 
     def _close_listeners(self) -> None:

@@ -34,13 +34,15 @@ class PayloadError(TypeError):
 class ProtocolError(Exception):
     """A peer sent a message that is none: bad JSON, a wrong shape, sizes that do not add up.
 
-    `code` is the WebSocket close code that goes back, 1011 as Phoenix sends it.
+    `code` is the WebSocket close code that goes back, 1011 as Phoenix sends it. `is_layout` tells
+    that bytes do not have the layout of a binary message; otherwise it is a text that is wrong.
     """
 
-    def __init__(self, detail: str, *, code: int = 1011) -> None:
+    def __init__(self, detail: str, *, code: int = 1011, is_layout: bool = False) -> None:
         super().__init__(detail)
         self.detail = detail
         self.code = code
+        self.is_layout = is_layout
 
 
 class RequestError(Exception):

@@ -92,6 +92,9 @@ class SocketRefused(Event):
 class SocketDisconnected(Event):
     """A connection has ended, for this reason: `exeunt.channels.connection` lists them.
 
+    Where the socket let a client in whose request then was for no WebSocket, it ends at once, with
+    `Shutdown("not_upgraded")`; the TCP connection may go on.
+
     `code` is the close code that was sent to the client, None if there was none to send; `duration`
     how long the client was connected.
     """
@@ -135,11 +138,12 @@ class SlowConsumerDropped(Event):
 
 @dataclass(frozen=True, slots=True)
 class SocketsDrained(Event):
-    """`count` of `total` connections were told to go: round `index` of `rounds`.
+    """`count` of `total` clients of a socket were told to go: round `index` of `rounds`.
 
     There are `interval` seconds between two rounds.
     """
 
+    socket: str
     count: int
     total: int
     index: int
@@ -148,7 +152,7 @@ class SocketsDrained(Event):
 
     def __str__(self) -> str:
         return (
-            f"DRAINING {self.count} of {self.total} total connection(s) "
+            f"DRAINING {self.count} of {self.total} total connection(s) for socket {self.socket} "
             f"every {int(self.interval * 1000)}ms - round {self.index} of {self.rounds}"
         )
 

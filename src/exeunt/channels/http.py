@@ -122,6 +122,8 @@ class _Server:
                             subprotocols=request.tokens("sec-websocket-protocol"),
                             context=answer.context,
                         )
+                    if answer.on_refusal is not None:
+                        answer.on_refusal()
                     answer = problem
                 is_last = number == self.limits.requests
                 if not await self._write(parser, request.method, answer, close=is_last):

@@ -11,9 +11,13 @@ Phoenix's transport does, so that phoenix.js understands it:
 | GET with a token | 200, and `messages` in text; 204 if none comes within the window |
 | POST of `application/x-ndjson` | 200; a line is text if it begins with `[`, else base64 |
 | POST of anything else | 200; the whole is one message of text |
-| POST of what is not dealt with within the window, or ends the client | 408 |
+| POST of what is not dealt with within the window | 408 |
 | POST without a token that is good | 410 |
 | any request of a page whose origin is not allowed | 403 |
+
+What ends its client is not dealt with: of that, a POST learns when its window is over, and so does
+a poll that waits, with 204. Where all clients are sent away, so that the server can stop, both are
+answered at once.
 
 HTTP itself has the status 500 for a line that is no base64, 503 where there is no place for a new
 client, and 400 for other methods than these and OPTIONS.
@@ -79,7 +83,7 @@ async def answer_longpoll(
     if client is not None:
         if request.method == "GET":
             return await _poll(client, mount.longpoll, token, stream)
-        return await _post(client, mount.longpoll, request)
+        return await _post(client, mount.longpoll, request, stream)
     if request.method == "POST":
         return _json(status=410)
     return await _connect(site, found, mount, request)
@@ -192,14 +196,19 @@ async def _until_hung_up(stream: ByteStream) -> None:
         pass
 
 
-async def _post(client: PolledTransport, longpoll: LongPoll, request: Request) -> Response:
+async def _post(
+    client: PolledTransport, longpoll: LongPoll, request: Request, stream: ByteStream
+) -> Response:
     try:
         for message, is_binary in _messages_of(request):
             with trio.move_on_after(longpoll.window):
                 if await client.deliver(message, is_binary=is_binary):
                     continue
-            # Phoenix: there, a request whose client ends meanwhile is answered when its window is
-            # over, be it a poll or a post; here at once.
+                # Phoenix: there, requests of a client that has ended wait out their window also
+                # where the server sends everybody away; here they are answered at once then, be
+                # it a poll or a post.
+                if not client.is_sent_away:
+                    await _until_hung_up(stream)
             return _json(status=408)
     except binascii.Error:
         # Those before it have been dealt with; the client is none the worse for it.

@@ -98,7 +98,10 @@ async def run_polled_client(site: Site, newcomer: _Newcomer) -> None:
     # From here on every signal but a kill comes as a message.
     trap_exit()
     try:
-        reason, _ = await serving.serve()
+        reason, code = await serving.serve()
+        if code is not None:
+            # Its requests that wait are told by the code whether to wait on.
+            await transport.close(code)
     finally:
         del site.polled[name]
         transport.on_overflow = None

@@ -4,9 +4,9 @@ A browser sends the origin of the page with every WebSocket, and does not keep f
 opening one; so the server has to. Clients that are no browsers send no Origin, and pass.
 
 Phoenix: `True`, the default there, compares with the host that the endpoint was configured with.
-Here an endpoint knows no host of its own, so `True` is `"conn"`: the host that the request was sent
-to. And `"conn"` compares the scheme there; here it cannot be known, since what speaks TLS stands in
-front.
+Here that is the endpoint's `public_host`; without one, `True` is `"conn"`, which is the default:
+the host that the request was sent to. And `"conn"` compares the scheme there; here it cannot be
+known, since what speaks TLS stands in front.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from exeunt.channels.http_messages import Request
 OriginCheck: TypeAlias = "bool | Literal['conn'] | Sequence[str] | Callable[[str], bool]"
 """`"conn"`: the host and port that the request was sent to. A list of origins, such as
 `"https://a.com"`, `"//b.com:888"` or `"//*.c.com"`, where what is left out may be anything. A
-function of the origin. False: any page. True is the same as `"conn"`."""
+function of the origin. False: any page. True: the endpoint's `public_host`."""
 
 _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 

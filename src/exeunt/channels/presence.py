@@ -312,8 +312,12 @@ def _pid(where: Channel | str, pid: Pid | None) -> Pid:
 
 
 def _key(key: object) -> str:
-    if not isinstance(key, (str, int)) or isinstance(key, bool):
-        raise TypeError(f"the key of a presence is a string or an integer, not {key!r}")
+    if isinstance(key, bool):
+        return "true" if key else "false"
+    if key is None:
+        return ""
+    if not isinstance(key, (str, int, float)):
+        raise TypeError(f"the key of a presence is a string or a number, not {key!r}")
     return str(key)
 
 

@@ -136,6 +136,7 @@ class Serving(ABC):
             timer = send_after(self.look(), self._pid, _Look())
             visit = self._accepted.visit
             visit.begin()
+            self._site.served[self._pid] = session
             try:
                 while self._end is None:
                     match await receive():
@@ -158,6 +159,7 @@ class Serving(ABC):
                             pass
             finally:
                 visit.leave()
+                self._site.served.pop(self._pid, None)
                 cancel_timer(timer)
             if nursery.child_tasks:
                 nursery.cancel_scope.cancel()

@@ -7,6 +7,10 @@ join or a slow handler delays its own topic only.
 The rules are those of Phoenix.Socket. Phoenix: there, a join is awaited by the connection, and
 heartbeats and other topics with it; here the messages of that topic are held until the join is
 decided, and the rest goes on.
+
+Phoenix: a channel's mailbox takes whatever its client sends, without end. Here a client that has
+sent a thousand messages which its channel has not handled is not read until it has, and hears
+nothing meanwhile, not even the answer to a heartbeat.
 """
 
 from __future__ import annotations
@@ -42,6 +46,11 @@ reads nothing from this client until it is: a client pushes before it has joined
 UNHANDLED_MESSAGES: Final = 1000
 """How many messages a channel may have waiting from its client. At that many the session reads
 nothing from this client until some are handled."""
+
+JOIN_PATIENCE: Final = 0.05
+"""Seconds that a session waits for the decision on a join before it reads on. So what is answered
+at once is answered in the order in which it was asked for, as in Phoenix, and a join that takes
+longer delays nobody else by more than this."""
 
 DUPLICATE_PATIENCE: Final = 5.0
 """Seconds that a channel has to end when its client joins the topic anew, before it is killed."""
@@ -185,13 +194,21 @@ class Session:
             if isinstance(ref, (list, dict)):
                 # Whatever it is will be sent back: find out now whether it can be.
                 self.serializer.encode_heartbeat(ref)
-        full = self._take(message)
-        if full is not None:
-            full.room = trio.Event()
-            await full.room.wait()
+        held_up = self._take(message)
+        if held_up is None:
+            return
+        held_up.room = trio.Event()
+        if held_up.status == "joining" and held_up.held is None:
+            with trio.move_on_after(JOIN_PATIENCE):
+                await held_up.room.wait()
+        else:
+            await held_up.room.wait()
 
     def _take(self, message: Message) -> Entry | None:
-        """Deal with a message; return the entry that has no room for more, if so."""
+        """Deal with a message; return the entry that the next one has to wait for, if so.
+
+        It has no room for more, or its join has just begun.
+        """
         topic, event = message.topic, message.event
         if topic == "phoenix" and event == "heartbeat":
             self.transport.send(self.serializer.encode_heartbeat(message.ref))
@@ -203,8 +220,7 @@ class Session:
             entry.held.append(message)
             return entry if len(entry.held) >= HELD_MESSAGES else None
         if event == "phx_join":
-            self._join(message, entry)
-            return None
+            return self._join(message, entry)
         if entry is None:
             if event == "phx_leave":
                 self._reply(message.join_ref, message.ref, topic, "ok", {})
@@ -228,14 +244,14 @@ class Session:
             self._tell_refused("unmatched", message.topic, message.payload)
         self._reply(None, message.ref, message.topic, "error", _UNMATCHED)
 
-    def _join(self, message: Message, old: Entry | None) -> None:
+    def _join(self, message: Message, old: Entry | None) -> Entry | None:
         topic = message.topic
         if isinstance(topic, dict):
             raise ProtocolError("the topic of a join is a string, got an object")
         route = self.socket.route(topic)
         if route is None or not isinstance(topic, str):
             self._unmatched(message)
-            return
+            return None
         if old is None and len(self._entries) >= self.socket.max_channels:
             logger.error(
                 "Reached max channels per transport limit of %d for socket %s of %s",
@@ -246,12 +262,13 @@ class Session:
             self._tell_refused("too many", topic, message.payload, route.channel.__qualname__)
             too_many = {"reason": "too many channels joined"}
             self._reply(message.join_ref, message.ref, topic, "error", too_many)
-            return
+            return None
         assigns = {**self.socket.assigns, **route.assigns}
         entry = Entry(topic, message, assigns, route.channel.__qualname__)
         self._entries[topic] = entry
         # In a task of its own, because an older process of the topic may take its time to end.
         self._nursery.start_soon(self._start, route, entry, message, old)
+        return entry
 
     async def _start(self, route: Route, entry: Entry, message: Message, old: Entry | None) -> None:
         if old is not None:

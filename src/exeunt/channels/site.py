@@ -11,7 +11,7 @@ import math
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from exeunt.channels.http_messages import Limits, Request, Response
 from exeunt.channels.origin import OriginCheck, check_origins
@@ -20,7 +20,11 @@ from exeunt.channels.pubsub import PubSub
 from exeunt.channels.socket import Socket
 from exeunt.channels.tokens import Tokens
 from exeunt.channels.transports.longpoll import PolledTransport
+from exeunt.kernel.ids import Pid
 from exeunt.kernel.names import Destination
+
+if TYPE_CHECKING:
+    from exeunt.channels.session import Session
 
 __all__ = ["LongPoll", "Mount", "Pages", "Site"]
 
@@ -65,9 +69,9 @@ class Mount:
     wait for a client that does not read, or does not poll.
 
     WebSockets, unless `websocket` is False: `path`: what follows the path of the mount, in which
-    variables may stand. `timeout`: seconds without a byte from the client,
-    after which it is gone. `max_frame_size`: bytes of one message. `close_within`: seconds that a
-    client has to answer a close frame.
+    variables may stand. `timeout`: seconds without a byte from the client, after which it is gone.
+    `max_frame_size`: bytes of a frame, header included; `max_message_size`: bytes of a message in
+    fragments. `close_within`: seconds that a client has to answer a close frame.
 
     Long-polling, if `longpoll` is given: what one request may hold is bounded by the endpoint's
     `Limits.body_bytes`.
@@ -76,6 +80,7 @@ class Mount:
     socket: Callable[[], Socket]
     timeout: float = 60.0
     max_frame_size: int = 8_000_000
+    max_message_size: int = 8_000_000
     check_origin: OriginCheck = "conn"
     close_within: float = 1.0
     max_queued: int = 4 * 1024 * 1024
@@ -87,7 +92,8 @@ class Mount:
     path: str = "/websocket"
 
     def __post_init__(self) -> None:
-        for name in ("timeout", "max_frame_size", "max_queued", "connect_within"):
+        sizes = ("max_frame_size", "max_message_size", "max_queued")
+        for name in ("timeout", "connect_within", *sizes):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} of a mount is above 0, not {getattr(self, name)!r}")
         if not self.close_within >= 0:
@@ -117,8 +123,9 @@ def _random_tokens() -> Tokens:
 class Site:
     """What all connections of an endpoint share.
 
-    `polled` holds those clients that poll, each under a name that nobody can guess. Their tokens
-    are signed with `tokens`, whose secret is made when the endpoint starts: neither outlives it.
+    `served` holds the clients that are connected, and `polled` those of them that poll, each under
+    a name that nobody can guess. Their tokens are signed with `tokens`, whose secret is made when
+    the endpoint starts: neither outlives it.
     """
 
     mounts: Mapping[str, Mount]
@@ -127,6 +134,7 @@ class Site:
     connections: Destination
     pages: Pages | None
     limits: Limits = field(default_factory=Limits)
+    served: dict[Pid, Session] = field(default_factory=dict["Pid", "Session"])
     polled: dict[str, PolledTransport] = field(default_factory=dict[str, PolledTransport])
     tokens: Tokens = field(default_factory=_random_tokens)
     paths: Paths = field(init=False)

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import msgspec
 
 from exeunt.channels.errors import PayloadError, ProtocolError
+from exeunt.channels.first_keys import may_repeat_keys, with_first_keys
 from exeunt.channels.payloads import check_object, check_value, explain, to_builtin
 
 __all__ = [
@@ -130,16 +131,20 @@ class JSONSerializerV2:
         """Decode `[join_ref, ref, topic, event, payload]`; elements beyond the fifth are ignored.
 
         Integers may be of any size that Python converts (4,300 digits); nesting is bounded by the
-        interpreter's recursion limit. Of duplicate keys the last wins.
+        interpreter's recursion limit. Of a key that is there twice the first one counts.
 
         Raises `ProtocolError` for everything else that can come: bad JSON, bad UTF-8, `NaN`,
         lone surrogates, another value than an array, fewer than five elements.
         """
-        # Phoenix: of duplicate keys Jason takes the first; msgspec, like browsers, the last.
         try:
-            return _decoder_v2.decode(data)
+            m = _decoder_v2.decode(data)
         except _CANNOT_DECODE as error:
             raise ProtocolError(f"not a message of version 2: {error}") from None
+        if may_repeat_keys(data, 0, (m.join_ref, m.ref, m.topic, m.event, m.payload)):
+            first: list[Any] | None = with_first_keys(data)
+            if first is not None:
+                return Message(*first[:5])
+        return m
 
     def decode_binary(self, data: bytes) -> Message:
         """Decode `00 | 4 sizes | join_ref | ref | topic | event | data`, sizes of one byte each.
@@ -147,13 +152,15 @@ class JSONSerializerV2:
         An absent ref is `""`, not null: the layout cannot tell them apart.
         """
         if len(data) < 5 or data[0] != 0:
-            raise ProtocolError("not a binary push of version 2: it begins 00 and four sizes")
+            wanted = "not a binary push of version 2: it begins 00 and four sizes"
+            raise ProtocolError(wanted, is_layout=True)
         fields: list[str] = []
         start = 5
         for size in data[1:5]:
             end = start + size
             if end > len(data):
-                raise ProtocolError("a binary push is shorter than the sizes in it")
+                short = "a binary push is shorter than the sizes in it"
+                raise ProtocolError(short, is_layout=True)
             try:
                 fields.append(str(data[start:end], "utf-8"))
             except UnicodeDecodeError as error:
@@ -166,6 +173,7 @@ class JSONSerializerV2:
         self, join_ref: object, ref: object, topic: object, status: str, response: object
     ) -> Encoded:
         """Encode the answer to the message `ref`; `response` is any JSON value, or `Binary`."""
+        _check_text(status, "a status")
         if type(response) is Binary:
             return _pack(1, (join_ref, ref, topic, status), response.data)
         check_value(response, "response")
@@ -174,6 +182,7 @@ class JSONSerializerV2:
 
     def encode_push(self, join_ref: object, topic: str, event: str, payload: object) -> Encoded:
         """Encode a push from a channel to its client; the payload is an object, or `Binary`."""
+        _check_text(event, "an event")
         if type(payload) is Binary:
             return _pack(0, (join_ref, topic, event), payload.data)
         check_object(payload, "payload")
@@ -181,6 +190,7 @@ class JSONSerializerV2:
 
     def encode_broadcast(self, topic: str, event: str, payload: object) -> Encoded:
         """Encode a message to all subscribers of a topic; the payload is an object, or `Binary`."""
+        _check_text(event, "an event")
         if type(payload) is Binary:
             return _pack(2, (topic, event), payload.data)
         check_object(payload, "payload")
@@ -224,18 +234,27 @@ class JSONSerializerV1:
             m = _decoder_v1.decode(data)
         except _CANNOT_DECODE as error:
             raise ProtocolError(f"not a message of version 1: {error}") from None
-        return Message(m.join_ref, m.ref, m.topic, m.event, m.payload)
+        fields = (m.join_ref, m.ref, m.topic, m.event, m.payload)
+        # The ref of a join need not be there: then the text is read twice, as it is for any key
+        # that is none of ours.
+        if may_repeat_keys(data, len(fields), fields):
+            first: dict[str, Any] | None = with_first_keys(data)
+            if first is not None:
+                return Message(*map(first.get, ("join_ref", "ref", "topic", "event", "payload")))
+        return Message(*fields)
 
     def encode_reply(
         self, join_ref: object, ref: object, topic: object, status: str, response: object
     ) -> Encoded:
         """Encode the answer to the message `ref`; `response` is any JSON value."""
+        _check_text(status, "a status")
         self._refuse_bytes(response)
         check_value(response, "response")
         return self._encode(topic, "phx_reply", {"status": status, "response": response}, ref)
 
     def encode_push(self, join_ref: object, topic: str, event: str, payload: object) -> Encoded:
         """Encode a push from a channel to its client; the payload is an object."""
+        _check_text(event, "an event")
         self._refuse_bytes(payload)
         check_object(payload, "payload")
         return self._encode(topic, event, payload, None)
@@ -294,6 +313,11 @@ def serializer_for(version: object) -> Serializer | None:
 def same_ref(one: object, other: object) -> bool:
     """Compare two refs as the protocol does: `1`, `1.0`, `true` and `"1"` are four refs."""
     return one == other and type(one) is type(other)
+
+
+def _check_text(given: object, what: str) -> None:
+    if not isinstance(given, str):
+        raise PayloadError(f"{what} is a string, not {given!r:.60}")
 
 
 def _encode(frame: object, payload: object = None, name: str = "payload") -> Encoded:

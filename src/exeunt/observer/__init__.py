@@ -8,6 +8,6 @@ shows the same in a terminal.
 """
 
 from exeunt.observer.observer import Observation, Observer, observe
-from exeunt.observer.sampling import Limits
+from exeunt.observer.rows import Extent
 
-__all__ = ["Limits", "Observation", "Observer", "observe"]
+__all__ = ["Extent", "Observation", "Observer", "observe"]

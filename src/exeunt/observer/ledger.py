@@ -14,13 +14,17 @@ import traceback
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple, TypeVar
 
 from exeunt.kernel.events import CrashReport, shown
 from exeunt.kernel.ids import Pid
 from exeunt.kernel.node import Node
-from exeunt.observer.looking import cut, family_of, place, shown_id
+from exeunt.observer.looking import cut, place, server_of
+from exeunt.otp.dynamic_supervisor import DynamicSupervisor
 from exeunt.otp.reports import Progress, SupervisorReport
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 MOST_CRASHES: Final = 50
 """How many crashes are listed."""
@@ -48,8 +52,7 @@ class CrashNote:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """What is known of a process's forerunners: how often it was restarted, and the last end."""
 
     restarts: int = 0
@@ -66,11 +69,14 @@ class Ledger:
         self.crashes: deque[CrashNote] = deque(maxlen=MOST_CRASHES)
         self.crash_count = 0
         self.restart_count = 0
-        self._records: OrderedDict[Pid, Record] = OrderedDict()
-        # Who has ended last as which child, until somebody takes its place.
-        self._ended: OrderedDict[tuple[Pid, str], deque[Pid]] = OrderedDict()
-        # Who was restarted last as which child of a supervisor whose children have ids.
-        self._restarted: OrderedDict[tuple[Pid, str], Pid] = OrderedDict()
+        # These are written at every restart, so they are kept simple. By the supervisor and the id
+        # of the child: who has ended last, until its place is taken; and, where an id names one
+        # child only, who has taken it last.
+        self._records: OrderedDict[Pid, tuple[int, str]] = OrderedDict()
+        self._ended: OrderedDict[tuple[Pid, object], Pid] = OrderedDict()
+        self._restarted: OrderedDict[tuple[Pid, object], Pid] = OrderedDict()
+        # Whose crash was noted last: what its supervisor says of its end is nothing new.
+        self._crashed: Pid | None = None
         self._unsubscribe: list[Callable[[], None]] = []
 
     def open(self, node: Node) -> None:
@@ -89,7 +95,8 @@ class Ledger:
 
     def record_of(self, pid: Pid) -> Record:
         """Return what is known of a process."""
-        return self._records.get(pid, _NOTHING)
+        known = self._records.get(pid)
+        return _NOTHING if known is None else Record(*known)
 
     # -- events -----------------------------------------------------------------------------------
 
@@ -107,22 +114,22 @@ class Ledger:
             at=round(time.time(), 3),
         )
         self.crashes.append(note)
-        self._keep(report.pid, Record(self.record_of(report.pid).restarts, reason))
+        self._crashed = report.pid
+        self._keep(report.pid, self.record_of(report.pid).restarts, reason)
 
     def reported(self, report: SupervisorReport) -> None:
         """Note whose place is free."""
-        if report.context != "child_terminated" or report.pid is None:
+        pid = report.pid
+        if report.context != "child_terminated" or pid is None:
             return
-        before = self.record_of(report.pid)
-        if not before.crash:
-            reason = cut(shown(report.reason, MOST_REASON), MOST_REASON)
-            self._keep(report.pid, Record(before.restarts, reason))
-        where = (report.supervisor, shown_id(report.id))
-        ended = self._ended.setdefault(where, deque(maxlen=100))
-        ended.append(report.pid)
-        self._ended.move_to_end(where)
-        if len(self._ended) > MOST_RECORDS:
-            self._ended.popitem(last=False)
+        if pid is not self._crashed:
+            known = self._records.get(pid)
+            reason = report.reason
+            # Most often a word: then there is nothing to be made of it.
+            if not (type(reason) is str and len(reason) < 40 and reason.isprintable()):
+                reason = cut(shown(reason, MOST_REASON), MOST_REASON)
+            self._keep(pid, 0 if known is None else known[0], reason)
+        _put(self._ended, (report.supervisor, report.id), pid)
 
     def started(self, event: Progress) -> None:
         """Note a restart."""
@@ -132,26 +139,28 @@ class Ledger:
         if supervisor is None or supervisor.handling is not None:
             return
         self.restart_count += 1
-        where = (event.supervisor, shown_id(event.id))
-        ended = self._ended.get(where)
-        # Without a report it was shut down because a sibling had ended.
-        former = ended.pop() if ended else self._restarted.get(where)
-        if not ended:
-            self._ended.pop(where, None)
-        before = _NOTHING if former is None else self._records.pop(former, _NOTHING)
-        self._keep(event.pid, Record(before.restarts + 1, before.crash))
-        family = family_of(supervisor)
-        if family is not None and not family.is_dynamic:
-            self._restarted[where] = event.pid
-            self._restarted.move_to_end(where)
-            if len(self._restarted) > MOST_RECORDS:
-                self._restarted.popitem(last=False)
+        where = (event.supervisor, event.id)
+        former = self._ended.pop(where, None)
+        if former is None:
+            # It was shut down since a sibling had ended.
+            former = self._restarted.get(where)
+        known = None if former is None else self._records.pop(former, None)
+        if known is None:
+            self._keep(event.pid, 1, "")
+        else:
+            self._keep(event.pid, known[0] + 1, known[1])
+        server = server_of(supervisor)
+        if not isinstance(server, DynamicSupervisor):
+            _put(self._restarted, where, event.pid)
 
-    def _keep(self, pid: Pid, record: Record) -> None:
-        self._records[pid] = record
-        self._records.move_to_end(pid)
-        if len(self._records) > MOST_RECORDS:
-            self._records.popitem(last=False)
+    def _keep(self, pid: Pid, restarts: int, crash: str) -> None:
+        _put(self._records, pid, (restarts, crash))
+
+
+def _put(table: OrderedDict[K, V], key: K, value: V) -> None:
+    table[key] = value
+    if len(table) > MOST_RECORDS:
+        table.popitem(last=False)
 
 
 def _raised_at(error: BaseException | None) -> str:

@@ -200,7 +200,7 @@ def local_of(process: Process, code: object, name: str) -> object:
 def kinds_of_messages(process: Process, most: int = 1000) -> dict[str, int]:
     """Count the first messages that wait by their classes; what is in them is not looked at."""
     kinds: dict[str, int] = {}
-    for message in islice(process.mailbox.messages.copy(), most):
+    for message in islice(process.mailbox.messages, most):
         kind = cut(type(message).__name__)
         kinds[kind] = kinds.get(kind, 0) + 1
     return kinds

@@ -41,8 +41,8 @@ from exeunt.kernel.node import Node
 from exeunt.kernel.primitives import call, is_alive, self_pid, wait_exit
 from exeunt.kernel.process import running_process
 from exeunt.kernel.signals import signal
+from exeunt.observer.rows import Extent
 from exeunt.observer.sampler import INTERVAL, Sampler
-from exeunt.observer.sampling import Limits
 from exeunt.observer.web import Access, ObserverSocket, pages
 from exeunt.otp.backoff import Backoff
 from exeunt.otp.genserver import child_of_server, on_call
@@ -113,7 +113,7 @@ class Observer(Supervisor):
         token: str | Literal[False] | None = None,
         allow_kill: bool = False,
         hub: PubSub | Iterable[PubSub] = (),
-        limits: Limits | None = None,
+        extent: Extent | None = None,
         interval: float = INTERVAL,
     ) -> InitResult:
         """Listen on `host` and `port` (0: any free one).
@@ -121,7 +121,8 @@ class Observer(Supervisor):
         `token` is a secret of one's own, by default a new one. False stands for none: then whoever
         can reach the port may watch, and `host` has to be one of loopback. With `allow_kill` those
         who watch can kill processes, to see them restarted. `hub` is the application's, or several;
-        those of its clients are found without. `interval` is in seconds.
+        those of endpoints are found without.
+        `extent` says how much is shown; `interval` is in seconds.
         """
         if token is None:
             token = new_token()
@@ -142,7 +143,7 @@ class Observer(Supervisor):
         shared = PubSub()
         children = [
             Sampler.named(place).child(
-                shared, own=own, hubs=hubs, limits=limits, interval=interval
+                shared, own=own, hubs=hubs, extent=extent, interval=interval
             ),
             Endpoint.child(
                 {"/socket": mount},
@@ -229,7 +230,7 @@ async def observe(
     token: str | Literal[False] | None = None,
     allow_kill: bool = False,
     hub: PubSub | Iterable[PubSub] = (),
-    limits: Limits | None = None,
+    extent: Extent | None = None,
     interval: float = INTERVAL,
 ) -> AsyncGenerator[Observation]:
     """Observe a node, by default that of this process, while the block runs.
@@ -248,7 +249,7 @@ async def observe(
             token=token,
             allow_kill=allow_kill,
             hub=hub,
-            limits=limits,
+            extent=extent,
             interval=interval,
         )
         url = await Observer.url(pid)

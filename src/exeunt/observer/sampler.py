@@ -37,14 +37,9 @@ from exeunt.observer.births import Births
 from exeunt.observer.counting import Meter, meter_of
 from exeunt.observer.differences import difference_of
 from exeunt.observer.ledger import Ledger
-from exeunt.observer.sampling import (
-    Limits,
-    Picture,
-    Rates,
-    Sources,
-    history_point,
-    sample,
-)
+from exeunt.observer.rows import Extent
+from exeunt.observer.sampling import Picture, Rates, history_point, sample
+from exeunt.observer.scanning import Sources
 from exeunt.otp.genserver import GenServer, on_call
 from exeunt.otp.results import CastResult
 from exeunt.otp.tables import run_at_exit
@@ -105,14 +100,14 @@ class Sampler(GenServer):
         *,
         own: Pid | None = None,
         hubs: tuple[PubSub, ...] = (),
-        limits: Limits | None = None,
+        extent: Extent | None = None,
         interval: float = INTERVAL,
     ) -> None:
         """Broadcast on `hub`; the processes below `own` count as the observer's."""
         process = current_process()
         self._node: Node = process.node
         self._hub = hub
-        self._limits = Limits() if limits is None else limits
+        self._extent = Extent() if extent is None else extent
         self._interval = interval
         self._ledger = Ledger()
         self._births = Births()
@@ -222,7 +217,7 @@ class Sampler(GenServer):
             rest=pace.rest,
             rates=self._rates,
             lag=lag,
-            limits=self._limits,
+            extent=self._extent,
         )
         self._history.append(history_point(picture))
         if self._picture is not None:

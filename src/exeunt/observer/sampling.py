@@ -10,21 +10,15 @@ others run; what it shows may so be a fraction of a second apart.
 
 from __future__ import annotations
 
-import dataclasses
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from exeunt.channels.endpoint import Endpoint
-from exeunt.channels.pubsub import PubSub
 from exeunt.kernel.ids import Pid
 from exeunt.kernel.node import Node
 from exeunt.kernel.process import Process
-from exeunt.observer.births import Births
 from exeunt.observer.clients import (
-    MOST_SOCKETS,
-    MOST_TOPICS,
     SocketRow,
     TopicRow,
     connections_of,
@@ -32,109 +26,19 @@ from exeunt.observer.clients import (
     sockets_of,
     topic_row,
 )
-from exeunt.observer.counting import Meter
-from exeunt.observer.ledger import CrashNote, Ledger
-from exeunt.observer.looking import (
-    Family,
-    cut,
-    family_of,
-    line_of,
-    shown_id,
-    status_of,
-)
-from exeunt.otp.supervision import ChildSpec, ChildType, RestartType
+from exeunt.observer.looking import cut, line_of, shown_id, status_of
+from exeunt.observer.rows import Extent, NodeRow, ProcessRow, Record, record
+from exeunt.observer.scanning import Rest, Scan, Sources, scan
+from exeunt.otp.supervision import ChildSpec
 from exeunt.otp.tree import BranchStatus
-
-MOST_CHILDREN: Final = 50
-"""How many are shown below one process, unless told otherwise."""
-
-MOST_PROCESSES: Final = 1500
-"""How many are shown in all, unless told otherwise."""
-
-STEP: Final = 250
-"""After how many processes that are looked at in passing the others run."""
 
 ROW_STEP: Final = 20
 """After how many that are looked at closely the others run."""
 
 _LONGEST_KEY: Final = 160
 
-Rest: TypeAlias = Callable[[], Awaitable[None]]
-"""What is awaited between two steps: trio's checkpoint."""
-
-Record: TypeAlias = "dict[str, Any]"
-"""A row as JSON has it: its fields by their names."""
-
 Picture: TypeAlias = "dict[str, dict[str, Record]]"
 """All rows, by the section that they belong to and by their key in it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much of a node is shown."""
-
-    children: int = MOST_CHILDREN
-    processes: int = MOST_PROCESSES
-    sockets: int = MOST_SOCKETS
-    topics: int = MOST_TOPICS
-
-    def __post_init__(self) -> None:
-        for name in ("children", "processes", "sockets", "topics"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"an observer shows at least one of the {name}")
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessRow:
-    """A process, or a child that does not run, in the tree.
-
-    `children` are the keys of those below it that are shown, `more` says how many are not. The key
-    of a supervisor's child is made of its id, and stays when it is restarted. `rate` is in messages
-    a second; `since` in seconds of the node's clock, and `is_older` says that it was there before
-    anybody looked.
-    """
-
-    pid: str
-    id: str
-    name: str
-    label: str
-    kind: ChildType
-    restart: RestartType | None
-    status: BranchStatus
-    is_own: bool
-    mailbox: int
-    rate: float
-    links: int
-    monitors: int
-    restarts: int
-    crash: str
-    line: str
-    since: float
-    is_older: bool
-    children: tuple[str, ...]
-    more: int
-
-
-@dataclass(frozen=True, slots=True)
-class NodeRow:
-    """The node as a whole, at the time `now` of its clock.
-
-    The processes of the observer are not counted. `connections` are those of TCP, whether a client
-    was let in or not. `lag` is the longest time, in seconds, by which something ran too late.
-    """
-
-    number: int
-    now: float
-    processes: int
-    zombies: int
-    messages: float
-    lag: float
-    connections: int
-    topics: int
-    crashes: int
-    restarts: int
-    roots: tuple[str, ...]
-    more_roots: int
 
 
 @dataclass(slots=True)
@@ -144,131 +48,6 @@ class Rates:
     at: float | None = None
     total: int = 0
     counts: dict[Pid, int] = field(default_factory=dict[Pid, int])
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """What a picture is made from, besides the node itself."""
-
-    meter: Meter
-    ledger: Ledger
-    births: Births
-    hubs: tuple[PubSub, ...] = ()
-    own: Pid | None = None
-
-
-def record(row: object) -> Record:
-    """Return a row as JSON has it."""
-    return {one: _plain(getattr(row, one)) for one in _fields(type(row))}
-
-
-def _plain(value: Any) -> Any:
-    return [_plain(one) for one in value] if isinstance(value, tuple) else value
-
-
-_names: dict[type, tuple[str, ...]] = {}
-
-
-def _fields(kind: Any) -> tuple[str, ...]:
-    if kind not in _names:
-        _names[kind] = tuple(one.name for one in dataclasses.fields(kind))
-    return _names[kind]
-
-
-class _Spawned:
-    """Who was spawned by whom and is supervised by nobody: how many, and the first of them.
-
-    Kept in a few flat tables and not in a list for each: tens of thousands of lists, made twice
-    a second, would have Python's garbage collector look through the whole program.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._counts: dict[Pid | None, int] = {}
-        self._first: dict[Pid | None, Process] = {}
-        self._last: dict[Pid | None, Process] = {}
-        self._next: dict[Pid, Process] = {}
-
-    def add(self, parent: Pid | None, process: Process) -> None:
-        """Add a process below its parent, or below nobody."""
-        count = self._counts[parent] = self._counts.get(parent, 0) + 1
-        if count > self._most:
-            return
-        if count == 1:
-            self._first[parent] = process
-        else:
-            self._next[self._last[parent].pid] = process
-        self._last[parent] = process
-
-    def count(self, parent: Pid | None) -> int:
-        """Return how many there are below a process."""
-        return self._counts.get(parent, 0)
-
-    def first(self, parent: Pid | None, most: int) -> list[Process]:
-        """Return the first of them."""
-        found: list[Process] = []
-        process = self._first.get(parent)
-        while process is not None and len(found) < most:
-            found.append(process)
-            process = self._next.get(process.pid)
-        return found
-
-
-class _Scan:
-    """What one look in passing at every process has found."""
-
-    def __init__(self, most: int) -> None:
-        self.spawned = _Spawned(most)
-        self.families: dict[Pid, Family | None] = {}
-        self.endpoints: list[Process] = []
-        self.own: set[Pid] = set()
-        self.count = 0
-
-    def family_of(self, process: Process) -> Family | None:
-        """Return the children of a supervisor, looked up once."""
-        try:
-            return self.families[process.pid]
-        except KeyError:
-            family = self.families[process.pid] = family_of(process)
-            if family is not None and isinstance(family.server, Endpoint):
-                self.endpoints.append(process)
-            return family
-
-    def is_supervised(self, process: Process, parent: Process | None) -> bool:
-        """Tell whether a process is shown as some supervisor's child."""
-        if parent is not None:
-            family = self.family_of(parent)
-            if family is not None and process.pid in family:
-                return True
-        # A supervisor is linked to its children, wherever they were spawned.
-        for number, peer in enumerate(process.links or ()):
-            if number == 32:
-                break
-            if peer is not parent and isinstance(peer, Process):
-                family = self.family_of(peer)
-                if family is not None and process.pid in family:
-                    return True
-        return False
-
-
-async def _scan(node: Node, sources: Sources, limits: Limits, rest: Rest) -> _Scan:
-    found = _Scan(limits.children)
-    everybody = [*node.processes.values(), *node.zombies.values()]
-    for number, process in enumerate(everybody, start=1):
-        if number % STEP == 0:
-            await rest()
-        if process.status == "dead" and process.pid not in node.zombies:
-            continue
-        parent = None if process.parent is None else process.parent._process
-        if process.pid is sources.own or process.parent in found.own:
-            found.own.add(process.pid)
-        else:
-            found.count += 1
-            sources.meter.install(process)
-        if process is node.main or found.is_supervised(process, parent):
-            continue
-        found.spawned.add(None if parent is None else parent.pid, process)
-    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,18 +64,18 @@ class _Sketch:
     """The tree while it is being made."""
 
     def __init__(
-        self, node: Node, sources: Sources, limits: Limits, rates: Rates, scan: _Scan, now: float
+        self, node: Node, sources: Sources, extent: Extent, rates: Rates, scan: Scan, now: float
     ) -> None:
         self._node = node
         self._sources = sources
-        self._limits = limits
+        self._extent = extent
         self._scan = scan
         self._now = now
         self._before = rates
         self._seconds = 0.0 if rates.at is None else now - rates.at
         self.counts: dict[Pid, int] = {}
         self.rows: dict[str, Record] = {}
-        self.room = limits.processes
+        self.room = extent.processes
         self._keys: set[str] = set()
         self._seen: set[Pid] = set()
 
@@ -330,7 +109,7 @@ class _Sketch:
         process = draft.process
         if process is None or process.status == "dead":
             return [], 0
-        most = min(self._limits.children, self.room)
+        most = min(self._extent.children, self.room)
         drafts: list[_Draft] = []
         total = 0
         family = self._scan.family_of(process)
@@ -340,7 +119,8 @@ class _Sketch:
                 drafts.append(self._child(draft, spec, state, is_dynamic=family.is_dynamic))
         total += self._scan.spawned.count(process.pid)
         for one in self._scan.spawned.first(process.pid, most - len(drafts)):
-            if one.pid not in self._seen and one.status != "dead":
+            is_there = one.status != "dead" or one.pid in self._node.zombies
+            if is_there and one.pid not in self._seen:
                 drafts.append(self._draft(one))
             else:
                 total -= 1
@@ -444,19 +224,19 @@ async def sample(
     rest: Rest,
     rates: Rates | None = None,
     lag: float = 0.0,
-    limits: Limits | None = None,
+    extent: Extent | None = None,
 ) -> Picture:
     """Return the picture of a node.
 
     `now` is the time of the node's clock. `rates` are those of the last picture, and brought up to
     date; without them, messages a second are 0. `lag` is shown as it is.
     """
-    limits = Limits() if limits is None else limits
+    extent = Extent() if extent is None else extent
     rates = Rates() if rates is None else rates
-    scan = await _scan(node, sources, limits, rest)
-    sketch = _Sketch(node, sources, limits, rates, scan, now)
+    found = await scan(node, sources, extent, rest)
+    sketch = _Sketch(node, sources, extent, rates, found, now)
     roots, more_roots = await sketch.draw(rest)
-    sockets, topics, connection_count, topic_count = await _clients(sources, scan, limits, rest)
+    sockets, topics, connection_count, topic_count = await _clients(sources, found, extent, rest)
     total = sources.meter.total
     seconds = 0.0 if rates.at is None else now - rates.at
     messages = max(0, total - rates.total) / seconds if seconds > 0 else 0.0
@@ -466,7 +246,7 @@ async def sample(
     row = NodeRow(
         number=node.number,
         now=round(now, 3),
-        processes=scan.count,
+        processes=found.count,
         zombies=len(node.zombies),
         messages=round(messages, 1),
         lag=round(lag, 5),
@@ -482,17 +262,12 @@ async def sample(
         "process": sketch.rows,
         "socket": {one.pid: record(one) for one in sockets},
         "topic": {key: record(one) for key, one in topics.items()},
-        "crash": {str(one.number): record(one) for one in crashes_of(ledger)},
+        "crash": {str(one.number): record(one) for one in ledger.crashes},
     }
 
 
-def crashes_of(ledger: Ledger) -> Sequence[CrashNote]:
-    """Return the crashes that are listed, the oldest first."""
-    return tuple(ledger.crashes)
-
-
 async def _clients(
-    sources: Sources, scan: _Scan, limits: Limits, rest: Rest
+    sources: Sources, scan: Scan, extent: Extent, rest: Rest
 ) -> tuple[list[SocketRow], dict[str, TopicRow], int, int]:
     sockets: list[SocketRow] = []
     count = 0
@@ -502,7 +277,7 @@ async def _clients(
         if connections is None:
             continue
         count += len(connections)
-        for row in sockets_of(connections, limits.sockets - len(sockets)):
+        for row in sockets_of(connections, extent.sockets - len(sockets)):
             sockets.append(row)
             if len(sockets) % ROW_STEP == 0:
                 await rest()
@@ -511,7 +286,7 @@ async def _clients(
     for order, hub in enumerate(hubs_of(endpoints, sources.hubs)):
         names = hub.topics()
         topic_count += len(names)
-        for number, name in enumerate(names[: limits.topics - len(topics)], start=1):
+        for number, name in enumerate(names[: extent.topics - len(topics)], start=1):
             found = topic_row(hub, name)
             key = f"{order}/{cut(name)}"
             if found is not None and key not in topics:

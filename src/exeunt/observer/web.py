@@ -31,9 +31,9 @@ from exeunt.kernel.node import Node
 from exeunt.kernel.primitives import current_node, monitor, send_interval
 from exeunt.kernel.primitives import exit as exit_signal
 from exeunt.kernel.process import Process
-from exeunt.observer.looking import cut, kinds_of_messages, stack_of, status_of
+from exeunt.observer.looking import cut, kinds_of_messages, shown_id, stack_of, status_of
 from exeunt.observer.sampler import TOPIC, Sampler
-from exeunt.observer.sampling import Sources
+from exeunt.observer.scanning import Sources
 from exeunt.otp.results import CastResult
 
 logger = logging.getLogger("exeunt.observer")
@@ -204,10 +204,11 @@ def detail_of(process: Process, sources: Sources) -> dict[str, Any]:
     Of the messages that wait only the classes are told, and of the code only where it stands.
     """
     known = sources.ledger.record_of(process.pid)
-    links = [one for one in process.links or () if not is_own_peer(one, sources)]
+    links = list(islice(process.links or (), MOST_PEERS))
     monitors = [entry.shown for entry in islice((process.monitors or {}).values(), MOST_PEERS)]
-    watchers = [entry.watcher for entry in (process.watchers or {}).values()]
-    watched_by = [one for one in watchers if not is_own_peer(one, sources)]
+    # Those who look at it from here do not count among those who watch it.
+    first = [entry.watcher for entry in islice((process.watchers or {}).values(), MOST_PEERS)]
+    watched_by = [one for one in first if not is_own_peer(one, sources)]
     return {
         "pid": repr(process.pid),
         "name": cut(process.name or ""),
@@ -218,12 +219,12 @@ def detail_of(process: Process, sources: Sources) -> dict[str, Any]:
         "is_own": is_own(process, sources),
         "mailbox": len(process.mailbox.messages),
         "waiting": kinds_of_messages(process),
-        "links": [_named(one.pid) for one in links[:MOST_PEERS]],
-        "link_count": len(links),
-        "monitors": [_named(one) if isinstance(one, Pid) else cut(str(one)) for one in monitors],
+        "links": [_named(one.pid) for one in links],
+        "link_count": len(process.links or ()),
+        "monitors": [_named(one) if isinstance(one, Pid) else shown_id(one) for one in monitors],
         "monitor_count": len(process.monitors or ()),
-        "monitored_by": [_named(one.pid) for one in watched_by[:MOST_PEERS]],
-        "monitored_by_count": len(watched_by),
+        "monitored_by": [_named(one.pid) for one in watched_by],
+        "monitored_by_count": len(process.watchers or ()) - len(first) + len(watched_by),
         "stack": stack_of(process),
         "restarts": known.restarts,
         "crash": known.crash,

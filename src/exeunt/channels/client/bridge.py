@@ -104,7 +104,8 @@ class Bridge(trio.abc.Stream):
         self._ws = ws
         self._under = under
         self._head: bytes | None = b""  # of the answer, as long as it is not whole
-        self.sizes = MessageSizes(max_message_size)
+        # A message in one frame has a header besides.
+        self.sizes = MessageSizes(max_message_size + 14, max_message_size)
         self.status: int | None = None
         self.body = b""
         self.has_ended = False
@@ -124,7 +125,7 @@ class Bridge(trio.abc.Stream):
         good = self.sizes.follow(frames)
         if good < len(frames):
             ws = self._ws
-            detail = f"a message of more than {self.sizes.limit} bytes came"
+            detail = f"a message of more than {self.sizes.message} bytes came"
             ws._violation = Disconnected(1009, by="client", detail=detail)
             ws.say_goodbye(1009)
             data = data[: len(data) - len(frames) + good]

@@ -237,7 +237,7 @@ class ClientWebSocket:
                 extra_headers=headers,
                 message_queue_size=16,
                 # Never reached: the bridge refuses a message before it has that many bytes.
-                max_message_size=self._reader.bridge.sizes.limit,
+                max_message_size=self._reader.bridge.sizes.frame,
                 receive_buffer_size=16 * 1024,
             )
         self._opening = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 import trio
 
@@ -17,7 +18,10 @@ from exeunt.channels.wire import Encoded
 
 __all__ = ["PolledTransport"]
 
-_PER_MESSAGE = 64  # what a short message takes besides its bytes, roughly
+_SENT_AWAY: Final = 1012
+"""The close code of a drain; one that polls is never told, but its requests end sooner."""
+
+_PER_MESSAGE: Final = 64  # what a short message takes besides its bytes, roughly
 
 
 class _Delivery:
@@ -86,6 +90,11 @@ class PolledTransport:
         return self._end is not None
 
     @property
+    def is_sent_away(self) -> bool:
+        """Whether the end has come because all are to connect elsewhere: nobody waits for more."""
+        return isinstance(self._end, Closed) and self._end.code == _SENT_AWAY
+
+    @property
     def queued_bytes(self) -> int:
         """How many bytes wait for the client to poll, a little added for each message."""
         return self._queued
@@ -149,14 +158,15 @@ class PolledTransport:
         """Take what waits for the client, in order; wait for it, at most `within` seconds.
 
         Nothing is taken where `is_gone` says, at the last moment, that nobody would get it; nor by
-        a poll that is cancelled. Of several polls at a time the latest one gets the messages.
+        a poll that is cancelled. Of several polls at a time the latest one gets the messages. At
+        the end of the client nothing more comes, but a poll waits on, unless all are sent away.
         """
         self.last_received = trio.current_time()
         poll = _Poll()
         self._polls.append(poll)
         try:
             with trio.move_on_after(within):
-                while self._end is None and not is_gone():
+                while not (self.is_sent_away or is_gone()):
                     if self._outgoing:
                         messages, self._outgoing = self._outgoing, []
                         self._queued = 0

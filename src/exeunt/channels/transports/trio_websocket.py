@@ -43,13 +43,15 @@ async def open_websocket(
     upgrade: Upgrade,
     *,
     subprotocol: str | None = None,
+    max_frame_size: int = 8_000_000,
     max_message_size: int = 8_000_000,
     close_within: float = 5.0,
 ) -> AsyncGenerator[WebSocket, None]:
     """Answer `upgrade` with 101 and speak WebSocket on `stream` for as long as the block runs.
 
-    `subprotocol` must be one that the client offered. `max_message_size` bounds a message in
-    bytes, over all its fragments; a larger one ends the connection with 1009.
+    `subprotocol` must be one that the client offered. `max_frame_size` bounds a frame with its
+    header, and `max_message_size` a message that comes in fragments, both in bytes; a larger one
+    ends the connection with 1009.
 
     When the block is left, the connection is closed: with 1001 in the ordinary way, with 1011 if
     by an exception, each within `close_within` seconds; at once and without a close frame if the
@@ -62,7 +64,8 @@ async def open_websocket(
             f"the client offered the subprotocols {list(upgrade.subprotocols)}, not {subprotocol!r}"
         )
     ws = WebSocket(stream)
-    bridge = _Bridge(ws, stream, _head(upgrade, subprotocol), max_message_size)
+    sizes = MessageSizes(max_frame_size, max_message_size)
+    bridge = _Bridge(ws, stream, _head(upgrade, subprotocol), sizes)
     del upgrade  # its request is not needed again, and takes 2 kB while the connection lasts
     error: BaseException | None = None
     async with trio.open_nursery() as nursery:
@@ -264,19 +267,17 @@ class _Bridge(trio.abc.Stream):
 
     __slots__ = ("_answered", "_head", "_is_done", "_sizes", "_stream", "_ws")
 
-    def __init__(
-        self, ws: WebSocket, stream: ByteStream, head: bytes, max_message_size: int
-    ) -> None:
+    def __init__(self, ws: WebSocket, stream: ByteStream, head: bytes, sizes: MessageSizes) -> None:
         self._ws = ws
         self._stream = stream
         self._head = head
         self._answered: trio.Event | None = trio.Event()
         self._is_done = False
-        self._sizes = MessageSizes(max_message_size)
+        self._sizes = sizes
 
     @property
     def max_message_size(self) -> int:
-        return self._sizes.limit
+        return max(self._sizes.frame, self._sizes.message)
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         ws = self._ws
@@ -301,9 +302,9 @@ class _Bridge(trio.abc.Stream):
             raise _Gone
         good = self._sizes.follow(data)
         if good < len(data):
-            limit = self._sizes.limit
+            limits = f"{self._sizes.frame} bytes, or {self._sizes.message} in fragments"
             ws._finish(
-                ProtocolViolation(1009, f"a message of more than {limit} bytes"), close_frame(1009)
+                ProtocolViolation(1009, f"a message of more than {limits}"), close_frame(1009)
             )
             if not good:
                 raise trio.ClosedResourceError
@@ -358,19 +359,20 @@ class MessageSizes:
 
     RFC 6455, section 5.2. Whether frames are well formed otherwise is the library's business.
 
-    Phoenix: Bandit counts a frame with its header, and bounds a message in fragments apart from
-    that. Here the limit is that of a message, in one frame or in several.
+    A frame is bounded with its header, and a message that comes in fragments by all its payloads
+    together, as Bandit has it.
     """
 
-    __slots__ = ("_header", "_message", "_payload_left", "limit")
+    __slots__ = ("_fragments", "_header", "_payload_left", "frame", "message")
 
-    def __init__(self, limit: int) -> None:
-        if limit < 1:
-            raise ValueError(f"the largest message must have at least 1 byte, got {limit}")
-        self.limit = limit
+    def __init__(self, frame: int, message: int) -> None:
+        if frame < 1 or message < 1:
+            raise ValueError(f"the largest message has 1 byte or more, not {min(frame, message)}")
+        self.frame = frame
+        self.message = message
         self._header = b""  # of a frame whose header has come in part
         self._payload_left = 0
-        self._message = 0  # payload bytes of the message so far, over its fragments
+        self._fragments = 0  # payload bytes so far of a message that comes in fragments
 
     def follow(self, data: bytes) -> int:
         """Take the next bytes; return how many of them come before a frame that is too large."""
@@ -399,12 +401,13 @@ class MessageSizes:
             self._payload_left = length
             if header[0] & 0x08:
                 continue  # a control frame, which may stand between the fragments of a message
+            is_last, is_first = header[0] & 0x80, header[0] & 0x0F
             # A fragment counts as one byte at least: the library keeps an entry for each.
-            self._message += length if header[0] & 0x80 else length or 1
-            if self._message > self.limit:
+            self._fragments += 0 if is_last and is_first else length or 1
+            if size + length > self.frame or self._fragments > self.message:
                 return max(start, 0)
-            if header[0] & 0x80:
-                self._message = 0
+            if is_last:
+                self._fragments = 0
 
 
 def _header_size(header: bytes) -> int:

@@ -110,7 +110,6 @@ def page(lines: Sequence[Line]) -> str:
         for name in ("trio", "trio-websocket", "python-socketio", "starlette", "uvicorn")
     )
     blocks = [
-        "---\norphan: true\n---",
         "<!-- Written by `make bench ARGS=--page`: change benchmarks/page.py instead. -->",
         "# Benchmarks",
         _wrapped(_OPENING),

@@ -295,7 +295,6 @@ def page(cases: list[Case]) -> str:
         f"answer. Of the {len(judged)} cases that apply here, {failed or 'none'} failed."
     )
     blocks = [
-        "---\norphan: true\n---",
         "<!-- Written by `make autobahn`: change scripts/autobahn.py instead. -->",
         "# Autobahn's test suite",
         _wrapped(opening),

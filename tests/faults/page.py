@@ -174,10 +174,6 @@ def ways_in_detail(seen: Sequence[tuple[Row, Outcome]]) -> str:
 # -- the page -------------------------------------------------------------------------------------
 
 _TEXT: Final = """\
----
-orphan: true
----
-
 <!-- Written by `python -m tests.faults --write`: change tests/faults instead. -->
 
 # How clients leave

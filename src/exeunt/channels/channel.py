@@ -235,7 +235,7 @@ class Channel:
 
     @property
     def transport(self) -> str:
-        """How the client is connected: `"websocket"`."""
+        """How the client is connected: `"websocket"` or `"longpoll"`."""
         return self._server.session.transport_name
 
     @property

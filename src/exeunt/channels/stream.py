@@ -6,6 +6,10 @@ that is slow or dead costs it nothing and hurts nobody else. The queue is bounde
 that lets it overflow is to be disconnected. A frame is tried on the socket at once; only what the
 socket does not take is queued, so an idle connection has neither a queue nor a writer.
 
+Phoenix: what waits for a client that does not read grows without end there. Here a connection has a
+bound in bytes, and overflowing it is an end of its own: close code 1013, and the exit reason
+`Shutdown("slow_consumer")`.
+
     stream = ByteStream(connected_socket)
     stream.start_writer = lambda: nursery.start_soon(stream.run_writer)
     stream.on_overflow = disconnect_the_client

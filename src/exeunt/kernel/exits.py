@@ -59,7 +59,8 @@ class Crash:
     exception: BaseException
 
     def __str__(self) -> str:
-        return f"{type(self.exception).__name__}: {self.exception}"
+        name, text = type(self.exception).__name__, str(self.exception)
+        return f"{name}: {text}" if text else name
 
 
 @dataclass(frozen=True, slots=True)

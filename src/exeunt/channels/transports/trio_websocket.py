@@ -167,6 +167,9 @@ class WebSocket:
         away. The socket is closed when this returns, whatever the peer did, also when it
         is cancelled.
 
+        Phoenix: a close frame there may wait for a peer without end, behind what that peer does
+        not read. Here every close has a deadline, after which the connection is cut.
+
         Raises `ValueError` for a code that RFC 6455 (section 7.4) keeps off the wire. Phoenix.js
         before 1.8.16 never comes back after 1000: close with that only whom you do not want back.
         """

@@ -1,0 +1,1 @@
+"""A bank whose money survives the crashes of its accounts."""

@@ -1,0 +1,1 @@
+"""A crawler whose workers crash at every trouble, and are back after a while."""

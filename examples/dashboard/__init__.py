@@ -1,0 +1,1 @@
+"""A live page of sensors that crash and vanish."""

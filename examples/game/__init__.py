@@ -1,0 +1,1 @@
+"""Rock, paper, scissors at tables that are state machines."""

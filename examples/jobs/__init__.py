@@ -1,0 +1,1 @@
+"""Jobs, so many at a time and so many a second, and those that fail again."""

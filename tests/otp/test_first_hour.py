@@ -77,6 +77,21 @@ def connect_without_async() -> None:
             return True
 
 
+def attribute_of_phoenix() -> None:
+    class Room(Channel):
+        intercept = ("said",)
+
+
+def misspelt_channels() -> None:
+    class UserSocket(Socket):
+        channel = {"room:*": Channel}
+
+
+def join_without_params() -> None:
+    class Room(Channel):
+        async def join(self, topic: str) -> None: ...  # type: ignore[override]
+
+
 def on_call_without_async() -> None:
     class Server(GenServer):
         @on_call  # type: ignore[arg-type]
@@ -98,6 +113,9 @@ def on_cast_without_async() -> None:
         (callback_without_async, "handle_info is awaited: write `async def handle_info`"),
         (join_without_async, "write `async def join`"),
         (connect_without_async, "write `async def connect`"),
+        (attribute_of_phoenix, "misspelt attribute: did you mean 'intercepts'"),
+        (misspelt_channels, "misspelt attribute: did you mean 'channels'"),
+        (join_without_params, r"join is called with \(self, topic, params\)"),
         (on_call_without_async, "an @on_call method, .*add, is awaited: write `async def add`"),
         (on_cast_without_async, "an @on_cast method, .*reset, is awaited: write `async def reset`"),
     ],

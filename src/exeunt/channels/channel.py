@@ -141,7 +141,7 @@ class Channel:
             )
         check_level(cls.log_join, f"{cls.__qualname__}.log_join")
         check_level(cls.log_handle_in, f"{cls.__qualname__}.log_handle_in")
-        refuse_misspelt(cls, CALLBACKS)
+        refuse_misspelt(cls, CALLBACKS, ("intercepts", "shutdown", "log_join", "log_handle_in"))
 
     def __init__(self) -> None:
         self.assigns: dict[str, Any] = {}

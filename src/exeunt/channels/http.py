@@ -33,6 +33,7 @@ from exeunt.channels.http_messages import (
     SwitchToWebSocket,
     Upgrade,
     check_head,
+    check_trailer,
     parse_query,
     parse_target,
     websocket_problem,
@@ -213,13 +214,17 @@ class _Server:
         if parser.they_are_waiting_for_100_continue:
             go_on = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
             self.stream.put(parser.send(go_on) or b"")
+        is_chunked = any(name == b"transfer-encoding" for name, _ in request.headers)
+        tail = b""  # of the body as it came: as much as its trailer may have
         body = bytearray()
         # A body in a million chunks of a byte would keep this task, and all others, busy.
         pieces_left = 1000 + limit // 128
         while True:
             event = parser.next_event()
             if event is h11.NEED_DATA:
-                parser.receive_data(await self.stream.receive_some())
+                data = await self.stream.receive_some()
+                tail = tail[-self.limits.head_bytes :] + data
+                parser.receive_data(data)
             elif isinstance(event, h11.Data):
                 body += event.data
                 pieces_left -= 1
@@ -229,7 +234,10 @@ class _Server:
                     raise RequestError(400, "the request body comes in too many small chunks")
             else:
                 break
-        self.stream.unread(parser.trailing_data[0])
+        rest = parser.trailing_data[0]
+        if is_chunked and isinstance(event, h11.EndOfMessage):
+            check_trailer(tail[: len(tail) - len(rest)], len(event.headers))
+        self.stream.unread(rest)
         return bytes(body)
 
     async def _answer(self, request: Request) -> Response | SwitchToWebSocket:

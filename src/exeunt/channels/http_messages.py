@@ -28,6 +28,7 @@ __all__ = [
     "SwitchToWebSocket",
     "Upgrade",
     "check_head",
+    "check_trailer",
     "parse_query",
     "parse_target",
     "websocket_problem",
@@ -129,12 +130,12 @@ class Upgrade:
     """A request that is to become a WebSocket, its headers found in order.
 
     `key` is its `Sec-WebSocket-Key`, `subprotocols` what it offers, `context` what the caller put
-    into its `SwitchToWebSocket`.
+    into its `SwitchToWebSocket`. The `repr` leaves out the subprotocols, one of which may be a token.
     """
 
     request: Request
     key: str
-    subprotocols: tuple[str, ...]
+    subprotocols: tuple[str, ...] = field(repr=False)
     context: object = None
 
 
@@ -175,6 +176,21 @@ def check_head(head: bytes, limits: Limits) -> None:
         raise RequestError(400, "Content-Length and Transfer-Encoding exclude each other")
     if encodings and version == b"HTTP/1.0":
         raise RequestError(400, "Transfer-Encoding needs HTTP/1.1")
+
+
+def check_trailer(tail: bytes, fields: int) -> None:
+    """Refuse the end of a chunked body that two readers could read differently.
+
+    `tail` is how the body ends, `fields` how many trailer fields h11 has found there; it takes a
+    bare LF for the end of a line, and folded lines, as check_head does not.
+
+    Raises `RequestError` with 400.
+    """
+    *lines, last, end = tail.rsplit(b"\r\n", fields + 2)[1:] or [b"?", b"?"]
+    if last or end or len(lines) != fields or any(b"\n" in line for line in lines):
+        raise RequestError(400, "lines end with CR LF: a bare LF was found in the trailer")
+    if any(line[:1] in (b" ", b"\t") for line in lines):
+        raise RequestError(400, "folded trailer lines are not taken")
 
 
 def parse_target(target: str) -> tuple[str, str]:

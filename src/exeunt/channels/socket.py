@@ -138,7 +138,8 @@ class Socket:
         super().__init_subclass__(**options)
         check_level(cls.log, f"{cls.__qualname__}.log")
         cls._filter = Filter(cls.filter_parameters)
-        refuse_misspelt(cls, ("connect", "channels"))
+        attributes = ("channels", "max_channels", "filter_parameters")
+        refuse_misspelt(cls, ("connect", "id"), attributes)
         cls._routes = tuple(_route(cls, pattern, to) for pattern, to in cls.channels.items())
 
     def __init__(self) -> None:

@@ -12,21 +12,27 @@ from collections.abc import Callable, Collection
 from difflib import get_close_matches
 
 
-def refuse_misspelt(cls: type, callbacks: Collection[str]) -> None:
-    """Raise TypeError if a method of `cls` is nearly, but not quite, a callback."""
+def refuse_misspelt(
+    cls: type, callbacks: Collection[str], attributes: Collection[str] = ()
+) -> None:
+    """Raise TypeError if a method of `cls` is nearly, but not quite, a callback.
+
+    And if a value in it is nearly named like one of the `attributes` by which it is configured.
+    """
     for name, value in vars(cls).items():
         if name in callbacks:
-            _refuse_plain(cls, name, value)
+            _refuse_unfit(cls, name, value)
             continue
-        if name.startswith("_") or not callable(value):
+        if name.startswith("_") or any(name in vars(base) for base in cls.__mro__[1:]):
             continue
-        if any(name in vars(base) for base in cls.__mro__[1:]):
-            continue
-        meant = _meant(name, callbacks)
+        if callable(value):
+            what, meant = "callback", _meant(name, callbacks)
+        else:
+            what, meant = "attribute", next(iter(get_close_matches(name, attributes, 1, 0.8)), None)
         if meant is not None:
             raise TypeError(
-                f"{cls.__qualname__}.{name} looks like a misspelt callback: did you mean "
-                f"{meant!r}? If not, give the method another name"
+                f"{cls.__qualname__}.{name} looks like a misspelt {what}: did you mean "
+                f"{meant!r}? If not, give it another name"
             )
 
 
@@ -41,11 +47,22 @@ def refuse_plain(method: Callable[..., object], what: str) -> None:
         raise TypeError(f"{what} is awaited: write `async def {method.__name__}`")
 
 
-def _refuse_plain(cls: type, name: str, method: Callable[..., object]) -> None:
-    for base in cls.__mro__[1:]:
-        if inspect.iscoroutinefunction(vars(base).get(name)):
-            refuse_plain(method, f"{cls.__qualname__}.{name}")
-            return
+def _refuse_unfit(cls: type, name: str, method: object) -> None:
+    """Refuse a callback that is not async where that of the base is, or takes other arguments."""
+    overridden = next((vars(base)[name] for base in cls.__mro__[1:] if name in vars(base)), None)
+    if not inspect.isfunction(method) or not inspect.isfunction(overridden):
+        return
+    if inspect.iscoroutinefunction(overridden):
+        refuse_plain(method, f"{cls.__qualname__}.{name}")
+    given = inspect.signature(overridden).parameters.values()
+    # The arguments of `init` are what a class chooses.
+    if name == "init" or any(one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD) for one in given):
+        return
+    try:
+        inspect.signature(method).bind(*(None for _ in given))
+    except TypeError:
+        names = ", ".join(one.name for one in given)
+        raise TypeError(f"{cls.__qualname__}.{name} is called with ({names})") from None
 
 
 def _meant(name: str, callbacks: Collection[str]) -> str | None:

@@ -184,10 +184,10 @@ _RAW: Final = (
 )
 
 _AGAIN: Final = (
-    "`make bench` runs everything (about ten minutes), `make bench ARGS='--only echo fan-out'` some of "
-    "it, `--quick` in less time, `--json` prints an object a line, and `--page` writes this page "
-    "anew. What it is measured beside is an extra of its own, `bench`; a rival that is not "
-    "installed is named, and its figures are missing. Nothing here is asserted by the tests."
+    "`make bench` runs everything (about ten minutes), `make bench ARGS='--only echo fan-out'` "
+    "some of it, `--quick` in less time, `--json` prints an object a line, and `--page` writes "
+    "this page anew. What it is measured beside is an extra of its own, `bench`; a rival that is "
+    "not installed is named, and its figures are missing. Nothing here is asserted by the tests."
 )
 
 

@@ -215,7 +215,7 @@ class _Server:
             go_on = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
             self.stream.put(parser.send(go_on) or b"")
         is_chunked = any(name == b"transfer-encoding" for name, _ in request.headers)
-        tail = b""  # of the body as it came: as much as its trailer may have
+        tail = b""  # of the body as it came: what its trailer may have, and the CR LF before it
         body = bytearray()
         # A body in a million chunks of a byte would keep this task, and all others, busy.
         pieces_left = 1000 + limit // 128
@@ -223,7 +223,7 @@ class _Server:
             event = parser.next_event()
             if event is h11.NEED_DATA:
                 data = await self.stream.receive_some()
-                tail = tail[-self.limits.head_bytes :] + data
+                tail = tail[-self.limits.head_bytes - 2 :] + data
                 parser.receive_data(data)
             elif isinstance(event, h11.Data):
                 body += event.data

@@ -130,7 +130,7 @@ class Upgrade:
     """A request that is to become a WebSocket, its headers found in order.
 
     `key` is its `Sec-WebSocket-Key`, `subprotocols` what it offers, `context` what the caller put
-    into its `SwitchToWebSocket`. The `repr` leaves out the subprotocols, one of which may be a token.
+    into its `SwitchToWebSocket`. Its `repr` leaves out the subprotocols: one may be a token.
     """
 
     request: Request
@@ -186,8 +186,9 @@ def check_trailer(tail: bytes, fields: int) -> None:
 
     Raises `RequestError` with 400.
     """
-    *lines, last, end = tail.rsplit(b"\r\n", fields + 2)[1:] or [b"?", b"?"]
-    if last or end or len(lines) != fields or any(b"\n" in line for line in lines):
+    lines = tail.rsplit(b"\r\n", fields + 2)[1:]
+    whole = len(lines) == fields + 2 and lines[-2:] == [b"", b""]
+    if not whole or any(b"\n" in line for line in lines):
         raise RequestError(400, "lines end with CR LF: a bare LF was found in the trailer")
     if any(line[:1] in (b" ", b"\t") for line in lines):
         raise RequestError(400, "folded trailer lines are not taken")

@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import math
 import os
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -40,28 +39,28 @@ import trio
 from exeunt.kernel import signals
 from exeunt.kernel.calls import Call
 from exeunt.kernel.events import Event, Events
-from exeunt.kernel.exits import KILL, SHUTDOWN, Crash, Exit, Reason
-from exeunt.kernel.ids import Pid, Ref
+from exeunt.kernel.exits import SHUTDOWN, Exit, Reason
+from exeunt.kernel.ids import Pid
 from exeunt.kernel.names import Destination
-from exeunt.kernel.node import KILL_GRACE
+from exeunt.kernel.primitives import exit as exit_signal
 from exeunt.kernel.primitives import (
-    cancel_timer,
     receive,
     send_after,
     spawn_process,
     trap_exit,
     wait_exit,
 )
-from exeunt.kernel.primitives import exit as exit_signal
 from exeunt.otp.backoff import Backoff
 from exeunt.otp.genserver import GenServer, on_call
 from exeunt.otp.leaving import (
     NODE_LOST,
+    Allowance,
     LeaveFailed,
     LeavesNotRun,
     Leaving,
+    LookAgain,
     NodeWasLost,
-    run_leave,
+    start_leave,
 )
 from exeunt.otp.results import CastResult, NoReply, Refuse
 from exeunt.otp.roll import Departure, Entry, Leave, Roll, roll_of
@@ -84,11 +83,6 @@ logger = logging.getLogger("exeunt")
 @dataclass(frozen=True, slots=True)
 class _News:
     """The message of the roll: there is something to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """The message of a timer: see whether a function has taken too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +123,8 @@ class Watcher(GenServer):
         trap_exit()
         self._attempts = attempts
         self._backoff = Backoff() if backoff is None else backoff
-        self._leave_within = leave_within
         self._max_running = max_running
         self._has_news = False
-        # The timer that looks after functions which take too long, while some run.
-        self._look_timer: Ref | None = None
         self._is_ending = False
         self._writer: Pid | None = None
         process = self._loop.process
@@ -152,6 +143,8 @@ class Watcher(GenServer):
             run_at_exit(node.main, ("roll", name), _node_ends(name, self._roll, node.events))
         run_at_exit(process, self._roll, self._let_go)
         self._roll.on_news = self._tell
+        self._allowance = Allowance(self._roll, self.pid, leave_within)
+        self._allowance.look_later()
         # The timers of another attempt went with the watcher before this one.
         for key in tuple(self._roll.resting):
             self._roll.rested(key)
@@ -162,7 +155,6 @@ class Watcher(GenServer):
                 # Whoever starts the watcher is told, and needs no traceback for it.
                 process.reporting = "never"
                 raise
-        self._look_later()
         self._tell()
 
     async def _open(self, path: Path) -> None:
@@ -305,8 +297,8 @@ class Watcher(GenServer):
                 self._work()
             case _Rested(key):
                 self._roll.rested(key)
-            case _Look():
-                self._look()
+            case LookAgain():
+                self._allowance.look()
             case Exit(pid, _) if pid is self._writer:
                 self._write()
             case Exit(_, _):
@@ -334,8 +326,8 @@ class Watcher(GenServer):
             await roll.file.write_once()
 
     async def _wait_for_news(self) -> None:
-        if isinstance(await receive(object, _is_own), _Look):
-            self._look()
+        if isinstance(await receive(object, _is_own), LookAgain):
+            self._allowance.look()
         else:
             self._has_news = False
             self._work()
@@ -350,54 +342,8 @@ class Watcher(GenServer):
         while roll.ended:
             self._has_ended(*roll.ended.popleft())
         while roll.waiting and len(roll.running) < self._max_running:
-            self._start(roll.waiting.popleft())
-        if self._look_timer is not None and not roll.running:
-            cancel_timer(self._look_timer)
-            self._look_timer = None
-
-    def _start(self, entry: Entry) -> None:
-        departure = Departure(entry.pid, entry.reason, entry.key, entry.attempts + 1)
-        task = spawn_process(
-            run_leave,
-            (entry, departure),
-            label=f"leave of {entry.who}: {entry.name}",
-        )
-        self._roll.started(entry, task)
-        self._look_later()
-
-    def _look_later(self) -> None:
-        """Have a timer for the function that has to be seen to next; all have the same time."""
-        within = self._leave_within
-        if within is None or self._look_timer is not None:
-            return
-        due = math.inf
-        for entry in self._roll.running.values():
-            if not entry.is_overdue:
-                due = min(due, entry.since + within)
-                break  # those behind it have more time
-            if entry.task is not None and not entry.task.is_killed:
-                due = min(due, entry.since + within + KILL_GRACE)
-        if due < math.inf:
-            after = max(due - trio.current_time(), 0.0)
-            self._look_timer = send_after(after, self.pid, _Look())
-
-    def _look(self) -> None:
-        """End functions that take too long, and kill those that shield themselves from that."""
-        self._look_timer = None
-        within, now = self._leave_within, trio.current_time()
-        assert within is not None
-        for entry in tuple(self._roll.running.values()):
-            assert entry.task is not None
-            late = now - entry.since - within
-            if late < 0:
-                break
-            if not entry.is_overdue:
-                entry.is_overdue = True
-                error = TimeoutError(f"{entry.name} took longer than {within} seconds")
-                exit_signal(entry.task.pid, Crash(error))
-            elif late >= KILL_GRACE:
-                exit_signal(entry.task.pid, KILL)
-        self._look_later()
+            start_leave(roll, roll.waiting.popleft())
+        self._allowance.look_later()
 
     def _has_ended(self, entry: Entry, reason: Reason) -> None:
         if entry.has_run:
@@ -480,7 +426,7 @@ def _node_ends(name: str, roll: Roll, events: Events) -> Callable[[Pid], None]:
 
 
 def _is_own(message: object) -> bool:
-    return isinstance(message, (_News, _Look))
+    return isinstance(message, (_News, LookAgain))
 
 
 def _written(

@@ -282,7 +282,7 @@ def _crashes() -> list[Row]:
         ),
         unknown("not handled: an event", says("1", "2", ROOM, "what", {})),
         unknown("not handled: a phx_close of the client", says("1", "2", ROOM, "phx_close", {})),
-        crash(TypeError)("an event that is no string", says("1", "2", ROOM, 7, {})),
+        crash(UnexpectedRequest)("an event that is no string", says("1", "2", ROOM, 7, {})),
         bad("bad return value: of handle_in", runs(returns("nonsense"))),
         bad("bad return value: of handle_info", told(returns("nonsense"))),
         bad("bad return value: a reply of handle_info", told(returns(Ok()))),

@@ -416,6 +416,7 @@ async def open_world(options: Options | None = None) -> AsyncGenerator[World]:
             partial(options.kind, world),
             timeout=options.timeout,
             max_frame_size=options.max_frame_size,
+            max_message_size=options.max_frame_size,
             close_within=options.close_within,
             max_queued=options.max_queued,
             longpoll=options.longpoll,

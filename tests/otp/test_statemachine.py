@@ -916,7 +916,7 @@ async def test_when_entering_raises_the_change_has_not_taken_place() -> None:
         machine = await Entering.start(log, b=fail)
         cast(machine, "on", go("b"))
         await wait_exit(machine)
-        assert log[-1] == ("a", "terminate: ZeroDivisionError: ")
+        assert log[-1] == ("a", "terminate: ZeroDivisionError")
         stage.crash(ZeroDivisionError)
 
 

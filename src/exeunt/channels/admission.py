@@ -97,7 +97,8 @@ async def admit(
         with trio.move_on_after(mount.connect_within) as patience:
             decision = await socket.connect(params, info)
         if not patience.cancelled_caught and not isinstance(decision, (bool, Refused)):
-            raise TypeError(f"{name}.connect returned {decision!r}: expected a bool or Refused(…)")
+            shown = socket._filter.show(decision, 1000)
+            raise TypeError(f"{name}.connect returned {shown}: expected a bool or Refused(…)")
         id: object = socket.id() if decision is True else None
     except Exception:
         visit.refuse("crashed", serializer, params)
@@ -111,7 +112,8 @@ async def admit(
         refused = decision if isinstance(decision, Refused) else Refused()
         return Response(refused.status, refused.body)
     if id is not None and not isinstance(id, str):
-        logger.warning("%s.id returned %r: expected a string or None", name, id)
+        shown = socket._filter.show(id, 1000)
+        logger.warning("%s.id returned %s: expected a string or None", name, shown)
         visit.refuse("id", serializer, params)
         return Response(403)
     visit.accept(id, serializer, params)

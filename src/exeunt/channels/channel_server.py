@@ -62,9 +62,13 @@ class Incoming:
         self.filter = filter
 
     def __repr__(self) -> str:
-        event, ref = OPEN.show(self.message.event, 200), OPEN.show(self.message.ref, 200)
+        event, ref = self._plain(self.message.event), self._plain(self.message.ref)
         payload = self.filter.show(self.message.payload)
         return f"Incoming(event={event}, ref={ref}, payload={payload})"
+
+    def _plain(self, value: object) -> str:
+        """Return the text of what ought to be a string, and may be anything."""
+        return (OPEN if isinstance(value, str) else self.filter).show(value, 200)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +124,17 @@ class ChannelServer(GenServer):
     @staticmethod
     def spec(kind: type[Channel], session: Session, entry: Entry, message: Message) -> ChildSpec:
         """Return the child specification of a join: never restarted, since the client rejoins."""
-        spec = ChannelServer.child(kind, session, entry, message)
+        # Shown by the supervisor's status and crash report, so it must show no secret.
+        asked = Incoming(message, session.filter)
+        spec = ChannelServer.child(kind, session, entry, asked)
         name = f"{kind.__qualname__} '{plain(entry.topic)}'"
         return spec.replace(id=name, restart="temporary", shutdown=kind.shutdown)
 
     async def init(
-        self, kind: type[Channel], session: Session, entry: Entry, message: Message
+        self, kind: type[Channel], session: Session, entry: Entry, asked: Incoming
     ) -> InitResult:
         """Be there; `join` comes next, so that a slow one keeps nobody waiting."""
+        message = asked.message
         self.session = session
         self.entry = entry
         self.topic = entry.topic

@@ -41,7 +41,7 @@ class ConnectInfo:
     """
 
     request: Request
-    auth_token: str | None = None
+    auth_token: str | None = field(default=None, repr=False)
     """The token that came in the header Sec-WebSocket-Protocol, or in X-Phoenix-AuthToken from a
     client that polls, on a mount with `auth_token`."""
 

@@ -78,11 +78,16 @@ async def begin(channel: Channel, params: Any) -> dict[str, Any]:
     asked: dict[str, Any] = params if isinstance(params, dict) else {}
     name = asked.get("watch")
     if isinstance(name, str):
-        await watch(name, channel.pid, channel.transport_pid)
+        await watch(name, channel)
         channel.assigns["watch"] = name
     if asked.get("trap") is True:
         trap_exit()
     return asked
+
+
+def either(value: Any, default: Any) -> Any:
+    """Return what `value || default` is in Elixir, where only null and false give way."""
+    return default if value is None or value is False else value
 
 
 class WatchedChannel(Channel):
@@ -203,9 +208,9 @@ class RoomChannel(WatchedChannel):
         asked = await begin(self, params)
         if topic == "room:forbidden":
             return Error({"reason": "unauthorized"})
-        self.assigns["name"] = asked.get("name") or "anon"
-        if asked.get("track"):
-            self.assigns["track"] = asked["track"]
+        self.assigns["name"] = either(asked.get("name"), "anon")
+        self.assigns["track"] = either(asked.get("track"), None)
+        if self.assigns["track"] is not None:
             send(self.pid, "after_join")
         if asked.get("announce") is True:
             send(self.pid, "announce")
@@ -312,9 +317,9 @@ class PresenceFetchChannel(WatchedChannel):
     async def join(self, topic: str, params: Any) -> JoinResult:
         """Let everybody in."""
         asked = await begin(self, params)
-        self.assigns["name"] = asked.get("name") or "anon"
-        if asked.get("track"):
-            self.assigns["track"] = asked["track"]
+        self.assigns["name"] = either(asked.get("name"), "anon")
+        self.assigns["track"] = either(asked.get("track"), None)
+        if self.assigns["track"] is not None:
             send(self.pid, "after_join")
         return Ok()
 
@@ -448,11 +453,9 @@ class AuthChannel(WatchedChannel):
         """Verify the token."""
         asked = await begin(self, params)
         tokens: Tokens = self.assigns["tokens"]
-        max_age = asked.get("max_age")
+        max_age = either(asked.get("max_age"), 86_400)
         try:
-            user = tokens.verify(
-                SALT, asked.get("token"), max_age=86_400 if max_age is None else max_age
-            )
+            user = tokens.verify(SALT, asked.get("token"), max_age=max_age)
         except TokenError as error:
             return Error({"reason": error.problem})
         return Ok({"user_id": user})
@@ -464,8 +467,8 @@ class SlowChannel(WatchedChannel):
     async def join(self, topic: str, params: Any) -> JoinResult:
         """Sleep first."""
         asked = await begin(self, params)
-        self.assigns["terminate_ms"] = asked.get("terminate_ms", 0)
-        delay = asked.get("delay_ms", 0)
+        self.assigns["terminate_ms"] = either(asked.get("terminate_ms"), 0)
+        delay = either(asked.get("delay_ms"), 0)
         await trio.sleep(delay / 1000)
         return Ok({"slept": delay})
 

@@ -72,8 +72,8 @@ class Control:
         return await Records.look(RECORDS, asked["id"])
 
     async def _token(self, asked: dict[str, Any]) -> dict[str, Any]:
-        signed_at = time.time() - float(asked.get("age") or 0)
-        salt = asked.get("salt") or SALT
+        signed_at = time.time() - float(asked.get("age", 0))
+        salt = asked.get("salt", SALT)
         return {"token": self._tokens.sign(salt, asked["user_id"], signed_at=signed_at)}
 
     async def _presence(self, asked: dict[str, Any]) -> dict[str, Any]:

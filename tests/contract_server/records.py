@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from exeunt import Crash, Departure, GenServer, Pid, Reason, Shutdown, Watcher, on_call, on_cast
-from exeunt.channels import UnexpectedRequest
+from exeunt.channels import Channel, ProtocolError, UnexpectedRequest
 
 RECORDS = "records"
 WATCHER = "watcher"
@@ -26,6 +26,7 @@ class _Watched:
 
     pid: Pid
     transport: Pid
+    kind: type[Channel]
     exit: dict[str, Any] | None = None
     terminate: dict[str, Any] | None = None
 
@@ -42,23 +43,23 @@ class Records(GenServer):
         self._left: dict[str, list[tuple[Any, int]]] = {}
 
     @on_call
-    async def begin(self, name: str, pid: Pid, transport: Pid) -> None:
+    async def begin(self, name: str, pid: Pid, transport: Pid, kind: type[Channel]) -> None:
         """Keep a record under this name from now on; one of an earlier channel is forgotten."""
-        self._watched[name] = _Watched(pid, transport)
+        self._watched[name] = _Watched(pid, transport, kind)
 
     @on_cast
     async def exited(self, name: str, pid: Pid, reason: Reason) -> None:
         """Note what the watcher has heard."""
         watched = self._watched.get(name)
         if watched is not None and watched.pid is pid:
-            watched.exit = described(reason)
+            watched.exit = described(reason, watched.kind)
 
     @on_cast
     async def terminated(self, name: str, pid: Pid, reason: Reason) -> None:
         """Note what the channel's `terminate` was called with."""
         watched = self._watched.get(name)
         if watched is not None and watched.pid is pid:
-            watched.terminate = described(reason)
+            watched.terminate = described(reason, watched.kind)
 
     @on_call
     async def look(self, name: str) -> dict[str, Any]:
@@ -91,10 +92,10 @@ class Records(GenServer):
         self._left.pop(run, None)
 
 
-async def watch(name: str, pid: Pid, transport: Pid) -> None:
+async def watch(name: str, channel: Channel) -> None:
     """Have the end of a channel recorded under a name; when this returns it is."""
-    await Records.begin(RECORDS, name, pid, transport)
-    await Watcher.watch(WATCHER, pid, _exited, name)
+    await Records.begin(RECORDS, name, channel.pid, channel.transport_pid, type(channel))
+    await Watcher.watch(WATCHER, channel.pid, _exited, name)
 
 
 async def watch_leaving(run: str, user: Any, pid: Pid) -> None:
@@ -111,8 +112,8 @@ async def _left(departure: Departure, run: str, user: Any) -> None:
     Records.left(RECORDS, run, user, time.time_ns() // 1000)
 
 
-def described(reason: Reason) -> dict[str, Any]:
-    """Say a reason in the contract's words."""
+def described(reason: Reason, kind: type[Channel] | None = None) -> dict[str, Any]:
+    """Say why a channel of this kind has ended, in the contract's words."""
     match reason:
         case "normal" | "shutdown" | "killed":
             return {"class": reason, "detail": None}
@@ -120,8 +121,11 @@ def described(reason: Reason) -> dict[str, Any]:
             return {"class": "shutdown", "detail": detail}
         case Shutdown(detail):
             return {"class": "shutdown", "detail": inspect(detail)}
-        case Crash(UnexpectedRequest() as error):
-            # What has no clause is an error of Erlang's own there, and none of Elixir's exceptions.
+        # What has no function, or no clause of one, is there an error of Erlang's own, and none of
+        # Elixir's exceptions.
+        case Crash(UnexpectedRequest() as error) if kind and kind.handle_in is Channel.handle_in:
+            return {"class": "other", "detail": f"{{:undef, {inspect(str(error))}}}"}
+        case Crash(UnexpectedRequest() | ProtocolError(is_layout=True) as error):
             return {"class": "other", "detail": f"{{:function_clause, {inspect(str(error))}}}"}
         case Crash(error):
             return {"class": "error", "detail": str(error)}

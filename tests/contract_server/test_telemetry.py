@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import trio
 
+from tests.conformance.phoenix.client import request
+
 from .test_contract import Server, open_contract
 
 TARGET = "/socket/websocket?vsn=2.0.0"
@@ -40,9 +42,15 @@ async def test_what_happens_is_told_as_phoenix_does() -> None:
         await client.ask("4", "4", "nowhere", "phx_join", {})
         assert await server.status(f"{TARGET}&reject=error") == 403
         assert await server.status("/socket/websocket?vsn=3.0.0") == 403
+        # Nobody has joined anything now, so that nobody is told.
+        assert await server.post("drain") == {"ok": True}
+        plain, peer = await request(server.url, "GET", TARGET, {})
+        assert plain.status == 400
+        peer.close()
+        await client.join("echo:plain")
         assert await server.post("drain") == {"ok": True}
         connect = {"transport": "websocket", "vsn": "2.0.0"}
-        assert await seen(server, 6) == [
+        assert await seen(server, 8) == [
             {"event": "phoenix.socket_connected", "meta": {"result": "ok", **connect}},
             {"event": "phoenix.channel_joined", "meta": {"result": "ok", "topic": "echo:plain"}},
             {
@@ -54,6 +62,9 @@ async def test_what_happens_is_told_as_phoenix_does() -> None:
                 "meta": {"result": "error", "topic": "room:forbidden"},
             },
             {"event": "phoenix.socket_connected", "meta": {"result": "error", **connect}},
+            # Of what turns out to be no WebSocket, the socket has been asked all the same.
+            {"event": "phoenix.socket_connected", "meta": {"result": "ok", **connect}},
+            {"event": "phoenix.channel_joined", "meta": {"result": "ok", "topic": "echo:plain"}},
             {"event": "phoenix.socket_drain", "meta": {}},
         ]
 

@@ -1,17 +1,18 @@
 // Drives the official phoenix client: takes orders as lines of JSON on its standard input, and
 // tells on its standard output, in the same way, what the client's callbacks were given.
 //
-//   {do: "connect", socket, url, params, options, polls}      {do: "disconnect", socket}
-//   {do: "ping", socket}
-//   {do: "join", channel, socket, topic, params, events}      {do: "leave", channel}
-//   {do: "push", channel, push, event, payload, timeout}
+//   {do: "connect", socket, url, mount, params, options, polls, v1}
+//   {do: "ping", socket}                                      {do: "disconnect", socket}
+//   {do: "join", channel, socket, topic, params, events, presence}
+//   {do: "leave", channel}
+//   {do: "push", channel, push, event, payload, timeout, statuses}
 //
 // `socket`, `channel` and `push` are names that the sender of the orders chooses; what is told
 // carries the same names. A payload of bytes is {bytes: BASE64}, both ways. The driver ends with its
 // standard input, so that none is left behind by a test that was killed.
 
 import {createInterface} from "node:readline";
-import {LongPoll, Socket} from "phoenix";
+import {LongPoll, Presence, Socket} from "phoenix";
 import {WebSocket} from "ws";
 
 const sockets = new Map();
@@ -32,12 +33,20 @@ const withFunctions = (options) =>
   Object.fromEntries(Object.entries(options).map(([key, value]) =>
     [key, DELAYS.includes(key) ? () => value : value]));
 
+// Version 1 of the protocol is what its documentation gives for encode and decode, and no more.
+const V1 = {
+  vsn: "1.0.0",
+  encode: (message, callback) => callback(JSON.stringify(message)),
+  decode: (text, callback) => callback(JSON.parse(text)),
+};
+
 const orders = {
-  connect({socket: name, url, params, options, polls}) {
-    const socket = new Socket(`${url.replace(/^http/, "ws")}/socket`, {
+  connect({socket: name, url, mount, params, options, polls, v1}) {
+    const socket = new Socket(`${url.replace(/^http/, "ws")}${mount}`, {
       // Else the package's WebSocket, also where Node has one: it tells the status of a refusal.
       transport: polls ? LongPoll : WebSocket,
       params,
+      ...(v1 ? V1 : {}),
       ...withFunctions(options),
     });
     sockets.set(name, socket);
@@ -61,7 +70,7 @@ const orders = {
     sockets.get(name).ping(() => tell("pong", {socket: name}));
   },
 
-  join({channel: name, socket, topic, params, events}) {
+  join({channel: name, socket, topic, params, events, presence}) {
     const channel = sockets.get(socket).channel(topic, params);
     channels.set(name, channel);
     for (const event of events) {
@@ -69,6 +78,10 @@ const orders = {
     }
     channel.onError((payload) => tell("channel error", {channel: name, payload}));
     channel.onClose(() => tell("channel close", {channel: name}));
+    if (presence) {
+      const here = new Presence(channel);
+      here.onSync(() => tell("sync", {channel: name, state: here.state}));
+    }
     const push = channel.join();
     for (const status of ["ok", "error", "timeout"]) {
       push.receive(status, (response) => tell("join", {channel: name, status, response}));
@@ -79,9 +92,9 @@ const orders = {
     channels.get(name).leave();
   },
 
-  push({channel: name, push: id, event, payload, timeout}) {
+  push({channel: name, push: id, event, payload, timeout, statuses}) {
     const push = channels.get(name).push(event, unpack(payload), timeout);
-    for (const status of ["ok", "error", "timeout"]) {
+    for (const status of ["ok", "error", "timeout", ...statuses]) {
       push.receive(status, (response) =>
         tell("reply", {push: id, status, response: pack(response)}));
     }

@@ -15,7 +15,7 @@ import base64
 import itertools
 import json
 import subprocess
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -48,6 +48,7 @@ class JsClient:
         self._changed = trio.Event()
         self._has_ended = False
         self._numbers = itertools.count(1)
+        self._writing = trio.Lock()
 
     async def run(self) -> None:
         """Take in what the driver tells, until it ends."""
@@ -69,7 +70,8 @@ class JsClient:
     async def order(self, do: str, **more: Any) -> None:
         """Have the driver do something."""
         assert self.process.stdin is not None
-        await self.process.stdin.send_all(json.dumps({"do": do, **more}).encode() + b"\n")
+        async with self._writing:
+            await self.process.stdin.send_all(json.dumps({"do": do, **more}).encode() + b"\n")
 
     async def next(self, kind: str, *, within: float = WITHIN, **fits: Any) -> News:
         """Take the oldest piece of news of a kind that has these values; wait for it."""
@@ -96,16 +98,31 @@ class JsClient:
         return f"{what} {next(self._numbers)}"
 
     async def connect(
-        self, url: str, *, opens: bool = True, polls: bool = False, **given: Any
+        self,
+        url: str,
+        *,
+        mount: str = "/socket",
+        opens: bool = True,
+        polls: bool = False,
+        v1: bool = False,
+        **given: Any,
     ) -> JsSocket:
         """Make a socket and connect it, by long-polling if it `polls`; `opens` waits until it is.
 
-        `options` are the client's own; everything else is a parameter of the connection.
+        With `v1` it speaks version 1 of the protocol, which it cannot where it polls. `options` are
+        the client's own; everything else is a parameter of the connection.
         """
         name = self.number("socket")
         options = given.pop("options", {})
         await self.order(
-            "connect", socket=name, url=url, params=given, options=options, polls=polls
+            "connect",
+            socket=name,
+            url=url,
+            mount=mount,
+            params=given,
+            options=options,
+            polls=polls,
+            v1=v1,
         )
         socket = JsSocket(self, name)
         if opens:
@@ -133,8 +150,12 @@ class JsSocket:
         *,
         expect: str = "ok",
         events: Sequence[str] = ("welcome", "entered", "left"),
+        presence: bool = False,
     ) -> JsChannel:
-        """Join a topic with a channel object of its own; wait for the reply, which is `expect`."""
+        """Join a topic with a channel object of its own; wait for the reply, which is `expect`.
+
+        With `presence` the client's own keeps the list of who is there: see `JsChannel.sees`.
+        """
         name = self.client.number("channel")
         await self.client.order(
             "join",
@@ -143,6 +164,7 @@ class JsSocket:
             topic=topic,
             params=params or {},
             events=list(events),
+            presence=presence,
         )
         answer = await self.client.next("join", channel=name)
         assert answer["status"] == expect, answer
@@ -191,16 +213,38 @@ class JsChannel:
         """Take the oldest payload of an event."""
         return _unpacked((await self.next("event", event=event))["payload"])
 
-    async def send(self, event: str, payload: Any = None, *, patience: int = 10_000) -> str:
+    async def sees(self, who: Callable[[Any], bool]) -> Any:
+        """Wait until the client's Presence shows what fits; return it."""
+        with trio.fail_after(WITHIN):
+            while True:
+                state = (await self.next("sync"))["state"]
+                if who(state):
+                    return state
+
+    async def send(
+        self,
+        event: str,
+        payload: Any = None,
+        *,
+        patience: int = 10_000,
+        statuses: Sequence[str] = (),
+    ) -> str:
         """Push without waiting; `reply` takes what this returns.
 
-        `patience` is in milliseconds: after that the client gives the push up.
+        `patience` is in milliseconds: after that the client gives the push up. `statuses` are those
+        that are waited for besides "ok", "error" and "timeout".
         """
         push = self.socket.client.number("push")
         if isinstance(payload, bytes):
             payload = {"bytes": base64.b64encode(payload).decode()}
         await self.socket.client.order(
-            "push", channel=self.name, push=push, event=event, payload=payload, timeout=patience
+            "push",
+            channel=self.name,
+            push=push,
+            event=event,
+            payload=payload,
+            timeout=patience,
+            statuses=list(statuses),
         )
         return push
 

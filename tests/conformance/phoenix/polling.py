@@ -10,6 +10,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import trio
+
 from tests.conformance.phoenix.client import Answer, request
 from tests.conformance.phoenix.transcripts import Transcript, fill, fits
 
@@ -36,6 +38,9 @@ FORGERIES: Final = frozenset(
 )
 """Which requests have a token in their query that no server has made."""
 
+SOONER: Final = 0.05
+"""Seconds by which an answer may come before the recorded time: two clocks are never the same."""
+
 
 class Poller:
     """Sends the requests of a transcript, one after the other, and compares the answers."""
@@ -54,11 +59,21 @@ class Poller:
             token = FORGED if (name, number) in FORGERIES else self._token
             target = MOUNTS.get(name, "/socket") + fill(frame["path"], self._run, token)
             body = "" if frame["body"] is None else fill(frame["body"], self._run)
+            began = trio.current_time()
             answer, peer = await request(
                 self._url, frame["method"], target, self._headers(frame), body.encode()
             )
             peer.close()
             self._compare(f"request {number}", frame, answer)
+            self._compare_time(f"request {number}", frame, trio.current_time() - began)
+
+    def _compare_time(self, place: str, frame: dict[str, Any], seconds: float) -> None:
+        """See that an answer has not come sooner than recorded; it may be late anywhere."""
+        notes = self._transcript.notes
+        # How long one answer took stands there beside its status.
+        is_timed = "ms" in notes and frame.get("json", {}).get("status") == notes["status"]
+        if is_timed and seconds < notes["ms"] / 1000 - SOONER:
+            self._differs(f"{place}, ms", notes["ms"], round(seconds * 1000))
 
     def _headers(self, frame: dict[str, Any]) -> dict[str, str]:
         values = {**ORDINARY, **VALUES.get(self._transcript.name, {})}

@@ -23,7 +23,6 @@ from tests.conformance.phoenix.polling import Poller
 from tests.conformance.phoenix.transcripts import (
     ACTS,
     HEADERS,
-    KNOWN,
     TEXTS,
     TOKENS,
     TURNS,
@@ -52,28 +51,9 @@ class Divergence:
         return f"{self.name}: {self.place}\n  recorded {recorded}\n  got      {got}"
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of a transcript; `known` is why it is meant to differ, if that is all."""
-
-    divergences: list[Divergence]
-    known: str | None = None
-
-
-async def replay(transcript: Transcript, url: str, run: str) -> Outcome:
+async def replay(transcript: Transcript, url: str, run: str) -> list[Divergence]:
     """Hold a conversation with the server at `url`; `run` is put in for `<N>`."""
-    found = await _Replay(transcript, url, run).all()
-    known = KNOWN.get(transcript.name)
-    if known is None:
-        return Outcome(found)
-    places = {one.place for one in found}
-    if places == known.places:
-        return Outcome([], known.reason)
-    missing = known.places - places
-    if missing:
-        # A table of differences that has become wrong is an error like any other.
-        found.append(Divergence(transcript.name, "known difference", sorted(missing), None))
-    return Outcome([one for one in found if one.place not in known.places])
+    return await _Replay(transcript, url, run).all()
 
 
 class _Replay:

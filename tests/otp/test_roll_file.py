@@ -481,6 +481,54 @@ async def test_a_full_disk_refuses_who_enters_and_loses_nobody(tmp_path: Path) -
     assert '[["first"],{}]' not in {arguments for _, arguments, _ in rows_in(path)}
 
 
+@pytest.mark.parametrize("ends", ["before", "afterwards"])
+async def test_a_watch_that_could_not_replace_another_leaves_it_as_it_was(
+    tmp_path: Path, ends: str
+) -> None:
+    path = tmp_path / "roll.db"
+    async with node() as stage:
+        await Watcher.named("rooms").start_link(file=path)
+        pid = spawn(idle)
+        await Watcher.watch("rooms", pid, leave, "the first")
+        roll = (await exeunt.get_state("rooms"))["_roll"]
+        [pages] = roll.file._connection.execute("PRAGMA page_count").fetchone()
+        roll.file._connection.execute(f"PRAGMA max_page_count = {pages}")
+        async with trio.open_nursery() as nursery:
+
+            async def replace() -> None:
+                with pytest.raises(RollError, match="cannot be written"):
+                    await Watcher.watch("rooms", pid, leave, "x" * 100_000)
+
+            nursery.start_soon(replace)
+            if ends == "before":
+                while roll.watched[pid].standing != "entering":
+                    await trio.lowlevel.checkpoint()
+                exeunt.exit(pid, "bye")
+        stage.logged("nobody can be entered until that has ended")
+        if ends == "afterwards":
+            assert await Watcher.watched("rooms") == [pid]
+            exeunt.exit(pid, "bye")
+        roll.file._connection.execute("PRAGMA max_page_count = 100000")
+        await until(lambda: LEFT)
+        await Watcher.watch("rooms", spawn(idle), leave)
+        stage.logged("can be written again")
+    [(departure, args, _)] = [one for one in LEFT if one[1]]
+    assert (departure.reason, args) == ("bye", ("the first",))
+    assert rows_in(path) == []
+
+
+async def test_a_watch_that_replaces_another_takes_its_row(tmp_path: Path) -> None:
+    path = tmp_path / "roll.db"
+    async with node() as stage:
+        stage.gathers(LeavesNotRun)
+        await Watcher.named("rooms").start_link(file=path)
+        pid = spawn(idle)
+        for number in range(3):
+            await Watcher.watch("rooms", pid, leave, number)
+        await stop("rooms")
+    assert [arguments for _, arguments, _ in rows_in(path)] == ["[[2],{}]"]
+
+
 # -- names and arguments
 
 

@@ -179,6 +179,19 @@ class Roll:
         entry.stands("over")
         return entry
 
+    def take_back(self, entry: Entry, older: Entry | None) -> None:
+        """Cross off an entry that could not be admitted; the one that it replaced stands again."""
+        if entry.standing != "entering" or entry.pid is None:
+            return
+        process, reason = entry.process, entry.reason
+        self.remove(entry.pid)
+        if older is None:
+            return
+        older.stands("watched")
+        self.enter(older, process)
+        if process is None:
+            older.reason = reason
+
     def add_lost(self, entry: Entry, reason: Reason) -> None:
         """Take in somebody of whom only this roll is left; the function is to run now."""
         entry.reason = reason

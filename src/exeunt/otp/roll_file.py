@@ -60,11 +60,12 @@ class Row:
 
 @dataclass(slots=True)
 class _Change:
-    """Something to be written: a row that comes, or the key of one that goes."""
+    """Something to be written: a row that comes, in the place of another one, or one that goes."""
 
     row: Row | None
     key: str
     settled: Settled | None
+    replaces: str | None = None
 
 
 def name_function(leave: Leave) -> str:
@@ -176,9 +177,12 @@ class RollFile:
 
     # -- writing --------------------------------------------------------------------------------
 
-    def add(self, row: Row, settled: Settled) -> None:
-        """Have a row written; `settled` is called when it is, or with why it could not be."""
-        self._put(_Change(row, row.key, settled))
+    def add(self, row: Row, settled: Settled, *, replaces: str | None = None) -> None:
+        """Have a row written; `settled` is called when it is, or with why it could not be.
+
+        The row with the key `replaces` goes in the same transaction, and so stays if that fails.
+        """
+        self._put(_Change(row, row.key, settled, replaces))
 
     def remove(self, key: str) -> None:
         """Have a row crossed off. If the node is lost before, its function runs once more."""
@@ -241,6 +245,8 @@ class RollFile:
                 if row is None:
                     connection.execute("DELETE FROM entries WHERE key = ?", (change.key,))
                 else:
+                    if change.replaces is not None:
+                        connection.execute("DELETE FROM entries WHERE key = ?", (change.replaces,))
                     connection.execute(
                         "INSERT INTO entries (key, function, arguments, who) VALUES (?, ?, ?, ?)",
                         (row.key, row.function, row.arguments, row.who),

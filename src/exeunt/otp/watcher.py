@@ -238,10 +238,13 @@ class Watcher(GenServer):
         # As they will be if they are read from the file.
         entry.args, entry.kwargs = read_arguments(arguments)
         entry.standing = "entering"
-        self._remove(pid)
+        older = roll.watched.get(pid)
+        is_admitted = older is not None and older.standing == "watched"
+        roll.remove(pid)
         roll.enter(entry, pid._process)
         row = Row(entry.key, function, arguments, str(pid))
-        file.add(row, _written(roll, file, entry, self.caller))
+        settled = _written(roll, file, entry, older if is_admitted else None, self.caller)
+        file.add(row, settled, replaces=None if older is None else older.key)
         return NoReply()
 
     @on_call
@@ -430,21 +433,23 @@ def _is_own(message: object) -> bool:
 
 
 def _written(
-    roll: Roll, file: RollFile, entry: Entry, caller: Call
+    roll: Roll, file: RollFile, entry: Entry, older: Entry | None, caller: Call
 ) -> Callable[[RollError | None], None]:
-    """Return what is to happen when an entry is written, or could not be."""
+    """Return what is to happen when an entry is written, or could not be.
+
+    `older` is the one that it replaces, which had been admitted.
+    """
 
     def settled(error: RollError | None) -> None:
-        if error is None and caller.reply(None):
-            roll.admit(entry)
-            return
-        # Whoever has asked for it has been told that it failed, or has gone.
-        if entry.standing == "entering" and entry.pid is not None:
-            roll.remove(entry.pid)
-        if error is None:
-            file.remove(entry.key)
-        else:
+        if error is not None:
+            roll.take_back(entry, older)
             caller.refuse(error)
+        elif caller.reply(None) or older is not None:
+            roll.admit(entry)
+        else:
+            # Whoever has asked for it has gone.
+            roll.take_back(entry, None)
+            file.remove(entry.key)
 
     return settled
 

@@ -30,6 +30,7 @@ from exeunt import (
     stop,
 )
 from exeunt.kernel.events import CrashReport
+from exeunt.otp import roll_file
 from exeunt.otp.reports import SupervisorReport
 from exeunt.otp.roll_file import (
     RollError,
@@ -515,6 +516,50 @@ async def test_a_watch_that_could_not_replace_another_leaves_it_as_it_was(
     [(departure, args, _)] = [one for one in LEFT if one[1]]
     assert (departure.reason, args) == ("bye", ("the first",))
     assert rows_in(path) == []
+
+
+@pytest.mark.parametrize("fails", ["the newer", "the older", "both"])
+async def test_of_two_watches_that_are_written_one_after_the_other_one_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    # So that each has a transaction of its own.
+    monkeypatch.setattr(roll_file, "LARGEST_BATCH", 1)
+    monkeypatch.setattr(roll_file, "RETRY_SECONDS", 0.0)
+    path = tmp_path / "roll.db"
+    refused: list[str] = []
+    async with node() as stage:
+        await Watcher.named("rooms").start_link(file=path)
+        pid = spawn(idle)
+        await Watcher.watch("rooms", pid, leave, "the first")
+        roll = (await exeunt.get_state("rooms"))["_roll"]
+        [pages] = roll.file._connection.execute("PRAGMA page_count").fetchone()
+        roll.file._connection.execute(f"PRAGMA max_page_count = {pages}")
+        async with trio.open_nursery() as nursery:
+
+            async def watch(who: str) -> None:
+                too_large = "x" * 100_000 if fails in (who, "both") else ""
+                try:
+                    await Watcher.watch("rooms", pid, leave, who, too_large)
+                except RollError:
+                    refused.append(who)
+
+            nursery.start_soon(watch, "the older")
+            while roll.watched[pid].standing != "entering":
+                await trio.lowlevel.checkpoint()
+            nursery.start_soon(watch, "the newer")
+        roll.file._connection.execute("PRAGMA max_page_count = 100000")
+        assert await Watcher.watched("rooms") == [pid]
+        [[row]] = roll.file._connection.execute("SELECT arguments FROM entries").fetchall()
+        exeunt.exit(pid, "bye")
+        await until(lambda: LEFT)
+        stage.logged("nobody can be entered until that has ended")
+        await Watcher.watch("rooms", spawn(idle), leave)
+        stage.logged("can be written again")
+    stands = {"the newer": "the older", "the older": "the newer", "both": "the first"}[fails]
+    assert sorted(refused) == (["the newer", "the older"] if fails == "both" else [fails])
+    assert stands in row
+    [args] = [args for departure, args, _ in LEFT if departure.reason == "bye"]
+    assert args[0] == stands
 
 
 async def test_a_watch_that_replaces_another_takes_its_row(tmp_path: Path) -> None:

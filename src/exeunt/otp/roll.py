@@ -15,7 +15,7 @@ function to run, *running*, perhaps *resting* before another attempt, and off th
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 from weakref import WeakKeyDictionary
@@ -61,10 +61,12 @@ class Entry:
         "attempts",
         "has_run",
         "is_overdue",
+        "is_written",
         "key",
         "kwargs",
         "leave",
         "name",
+        "older",
         "pid",
         "process",
         "reason",
@@ -92,6 +94,10 @@ class Entry:
         self.name = name_of(leave)
         self.standing: Standing = "watched"
         self.attempts = 0
+        # The entry that this one replaces, for as long as it is not certain that it does: both are
+        # to be written down. Whether that has been done.
+        self.older: Entry | None = None
+        self.is_written = False
         # When it came to stand where it stands, on trio's clock.
         self.since = 0.0
         # The watched process, while it lives; its reason afterwards.
@@ -108,6 +114,13 @@ class Entry:
     def who(self) -> str:
         """How the process is named in the log."""
         return str(self.pid) if self.written_as is None else self.written_as
+
+    def replaced(self) -> Iterator[Entry]:
+        """Go through the entries that this one replaces, the latest first."""
+        older = self.older
+        while older is not None:
+            yield older
+            older = older.older
 
     def stands(self, standing: Standing) -> None:
         """Note how far it has come."""
@@ -179,18 +192,22 @@ class Roll:
         entry.stands("over")
         return entry
 
-    def take_back(self, entry: Entry, older: Entry | None) -> None:
-        """Cross off an entry that could not be admitted; the one that it replaced stands again."""
+    def take_back(self, entry: Entry) -> None:
+        """Cross off an entry that could not be admitted.
+
+        The latest one that is written down, of those that it was to replace, stands again.
+        """
         if entry.standing != "entering" or entry.pid is None:
             return
         process, reason = entry.process, entry.reason
         self.remove(entry.pid)
-        if older is None:
-            return
-        older.stands("watched")
-        self.enter(older, process)
-        if process is None:
-            older.reason = reason
+        for older in entry.replaced():
+            if older.is_written:
+                older.stands("watched")
+                self.enter(older, process)
+                if process is None:
+                    older.reason = reason
+                return
 
     def add_lost(self, entry: Entry, reason: Reason) -> None:
         """Take in somebody of whom only this roll is left; the function is to run now."""

@@ -16,7 +16,7 @@ import logging
 import sqlite3
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -60,12 +60,12 @@ class Row:
 
 @dataclass(slots=True)
 class _Change:
-    """Something to be written: a row that comes, in the place of another one, or one that goes."""
+    """Something to be written: a row that comes, in the place of others, or one that goes."""
 
     row: Row | None
     key: str
     settled: Settled | None
-    replaces: str | None = None
+    replaces: Collection[str] = ()
 
 
 def name_function(leave: Leave) -> str:
@@ -177,10 +177,10 @@ class RollFile:
 
     # -- writing --------------------------------------------------------------------------------
 
-    def add(self, row: Row, settled: Settled, *, replaces: str | None = None) -> None:
+    def add(self, row: Row, settled: Settled, *, replaces: Collection[str] = ()) -> None:
         """Have a row written; `settled` is called when it is, or with why it could not be.
 
-        The row with the key `replaces` goes in the same transaction, and so stays if that fails.
+        The rows with the keys `replaces` go in the same transaction, and so stay if that fails.
         """
         self._put(_Change(row, row.key, settled, replaces))
 
@@ -245,8 +245,8 @@ class RollFile:
                 if row is None:
                     connection.execute("DELETE FROM entries WHERE key = ?", (change.key,))
                 else:
-                    if change.replaces is not None:
-                        connection.execute("DELETE FROM entries WHERE key = ?", (change.replaces,))
+                    for key in change.replaces:
+                        connection.execute("DELETE FROM entries WHERE key = ?", (key,))
                     connection.execute(
                         "INSERT INTO entries (key, function, arguments, who) VALUES (?, ?, ?, ?)",
                         (row.key, row.function, row.arguments, row.who),

@@ -238,13 +238,12 @@ class Watcher(GenServer):
         # As they will be if they are read from the file.
         entry.args, entry.kwargs = read_arguments(arguments)
         entry.standing = "entering"
-        older = roll.watched.get(pid)
-        is_admitted = older is not None and older.standing == "watched"
+        entry.older = roll.watched.get(pid)
         roll.remove(pid)
         roll.enter(entry, pid._process)
         row = Row(entry.key, function, arguments, str(pid))
-        settled = _written(roll, file, entry, older if is_admitted else None, self.caller)
-        file.add(row, settled, replaces=None if older is None else older.key)
+        replaces = tuple(one.key for one in entry.replaced())
+        file.add(row, _written(roll, file, entry, self.caller), replaces=replaces)
         return NoReply()
 
     @on_call
@@ -383,7 +382,8 @@ class Watcher(GenServer):
     def _remove(self, pid: Pid) -> bool:
         entry = self._roll.remove(pid)
         if entry is not None and self._roll.file is not None:
-            self._roll.file.remove(entry.key)
+            for one in (entry, *entry.replaced()):
+                self._roll.file.remove(one.key)
         return entry is not None
 
     def _write(self) -> None:
@@ -433,22 +433,21 @@ def _is_own(message: object) -> bool:
 
 
 def _written(
-    roll: Roll, file: RollFile, entry: Entry, older: Entry | None, caller: Call
+    roll: Roll, file: RollFile, entry: Entry, caller: Call
 ) -> Callable[[RollError | None], None]:
-    """Return what is to happen when an entry is written, or could not be.
-
-    `older` is the one that it replaces, which had been admitted.
-    """
+    """Return what is to happen when an entry is written, or could not be."""
 
     def settled(error: RollError | None) -> None:
         if error is not None:
-            roll.take_back(entry, older)
+            roll.take_back(entry)
             caller.refuse(error)
-        elif caller.reply(None) or older is not None:
+        elif caller.reply(None) or any(one.is_written for one in entry.replaced()):
+            entry.is_written = True
+            entry.older = None
             roll.admit(entry)
         else:
             # Whoever has asked for it has gone.
-            roll.take_back(entry, None)
+            roll.take_back(entry)
             file.remove(entry.key)
 
     return settled

@@ -9,6 +9,7 @@ import pytest
 import trio.testing
 
 from exeunt import (
+    Bound,
     Call,
     CallFailed,
     Continue,
@@ -305,6 +306,38 @@ def test_a_shutdown_that_makes_no_sense_is_refused_when_the_class_is_made(
 ) -> None:
     with pytest.raises((TypeError, ValueError), match="shutdown"):
         type("Room", (Channel,), {"shutdown": shutdown})
+
+
+@pytest.mark.parametrize("mailbox", [100, Bound(100, "drop_oldest"), Bound(100, "drop_newest")])
+def test_a_mailbox_that_would_lose_messages_of_the_protocol_is_refused(mailbox: object) -> None:
+    with pytest.raises(ValueError, match=r"Room\.mailbox is a Bound\(limit\), whose overflow is"):
+        type("Room", (Channel,), {"mailbox": mailbox})
+
+
+async def test_a_channel_may_bound_what_waits_for_it() -> None:
+    class Room(Channel):
+        mailbox = Bound(10)
+        intercepts = ("news",)
+
+        async def join(self, topic: str, params: Any) -> JoinResult:
+            return Ok()
+
+        async def handle_info(self, message: Any) -> None:
+            await trio.sleep_forever()
+
+    async with open_bench(socket_of(Room)) as bench:
+        await joined(bench)
+        pid = bench.pid_of(ROOM)
+        send(pid, "stand still")
+        await bench.quiet()
+        for number in range(11):
+            assert is_alive(pid)
+            bench.hub.broadcast(ROOM, "news", {"number": number})
+        assert not is_alive(pid)
+        [sent] = await bench.take()
+        assert sent[3] == "phx_error"
+        # The client joins again, and finds an empty mailbox.
+        await joined(bench)
 
 
 # -- handle_in

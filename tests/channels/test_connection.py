@@ -425,6 +425,16 @@ async def test_subprotocols_that_will_not_do_are_refused_before_the_socket_is_as
         assert site.seen.params == []
 
 
+async def test_a_token_that_is_not_base64_is_told_in_one_line_that_does_not_show_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with open_site(auth_token=True) as site:
+        assert await site.status(upgrade(Sec_WebSocket_Protocol=f"phoenix, {PREFIX}!secret!")) == 500
+    [record] = [one for one in caplog.records if one.levelname == "ERROR"]
+    assert record.getMessage().endswith("handed over a token that is not base64")
+    assert record.exc_info is None
+
+
 async def test_a_mount_without_subprotocols_chooses_none_and_has_no_token() -> None:
     async with open_site() as site:
         offered = f"phoenix, {PREFIX}c2VjcmV0"

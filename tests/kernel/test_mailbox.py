@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from exeunt import (
     Bound,
     Call,
     CallFailed,
+    Down,
     Exit,
     call,
     is_alive,
@@ -462,16 +464,56 @@ async def test_a_receiver_that_keeps_up_never_overflows() -> None:
         assert got == list(range(100))
 
 
-async def test_exit_signals_to_a_full_mailbox_count_as_messages() -> None:
+@pytest.mark.parametrize("overflow", ["drop_newest", "drop_oldest", "exit"])
+async def test_a_full_mailbox_takes_what_links_and_monitors_tell(overflow: Any) -> None:
     async with node():
-        actor = Actor(trap=True, mailbox=Bound(2, "drop_newest"))
+        actor = Actor(trap=True, mailbox=Bound(2, overflow))
+        victims = [spawn(idle) for _ in range(4)]
         await settle()
-        send(actor.pid, "one")
-        for reason in ("two", "three"):
-            exeunt.exit(actor.pid, reason)
-        assert actor.messages == ["one", Exit(self_pid(), "two")]
+        for victim in victims[:2]:
+            await actor.do(partial(exeunt.link, victim))
+        refs = [await actor.do(partial(exeunt.monitor, victim)) for victim in victims[2:]]
+        for number in range(2):
+            send(actor.pid, number)
+        for victim in victims:
+            exeunt.exit(victim, "bye")
+            await wait_exit(victim)
+        ends = [
+            *(Exit(victim, "bye") for victim in victims[:2]),
+            *(Down(ref, one, "bye") for ref, one in zip(refs, victims[2:], strict=True)),
+        ]
+        assert actor.messages == [0, 1, *ends]
+        assert is_alive(actor.pid)
         exeunt.exit(actor.pid, "kill")
         assert await wait_exit(actor.pid) == "killed"
+
+
+async def test_drop_oldest_lets_no_end_of_a_process_go() -> None:
+    async with node() as stage:
+        dropped = stage.events(Dropped)
+        actor = Actor(trap=True, mailbox=Bound(2, "drop_oldest"))
+        await settle()
+        exeunt.exit(actor.pid, "first")
+        for number in range(4):
+            send(actor.pid, number)
+        first = Exit(self_pid(), "first")
+        assert actor.messages == [first, 3]
+        assert [event.message for event in dropped] == [0, 1, 2]
+        exeunt.exit(actor.pid, "second")
+        send(actor.pid, 4)
+        assert actor.messages == [first, Exit(self_pid(), "second"), 4]
+
+
+async def test_drop_oldest_lets_the_message_go_that_comes_if_no_other_may() -> None:
+    async with node() as stage:
+        dropped = stage.events(Dropped)
+        actor = Actor(trap=True, mailbox=Bound(2, "drop_oldest"))
+        await settle()
+        for reason in ("first", "second"):
+            exeunt.exit(actor.pid, reason)
+        send(actor.pid, "one too many")
+        assert actor.messages == [Exit(self_pid(), "first"), Exit(self_pid(), "second")]
+        assert [event.message for event in dropped] == ["one too many"]
 
 
 async def test_drop_oldest_keeps_the_place_of_a_selective_receive() -> None:

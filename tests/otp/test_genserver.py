@@ -13,6 +13,7 @@ import exeunt
 from exeunt import (
     AlreadyStarted,
     BadReturnValue,
+    Bound,
     Call,
     CallCycle,
     CallFailed,
@@ -1529,3 +1530,91 @@ async def test_an_interruption_that_others_hear_of_is_one_and_not_two() -> None:
             send(server, SystemExit(3))
             await trio.sleep_forever()
     assert log == ["ended in order"]
+
+
+# -- a bounded mailbox
+
+
+class Log(GenServer, mailbox=Bound(3, "drop_oldest")):
+    async def init(self, ready: trio.Event) -> None:
+        self.lines: list[object] = []
+        self.ready = ready
+
+    @on_cast
+    async def write(self, line: str) -> None:
+        await self.ready.wait()
+        self.lines.append(line)
+
+    @on_call
+    async def read(self) -> list[object]:
+        return self.lines
+
+
+class QuietLog(Log):
+    """Has the bound of its base."""
+
+
+class LargeLog(Log, mailbox=Bound(100, "drop_newest")):
+    """Has one of its own."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "written"),
+    [(Log, [0, 7, 8, 9]), (QuietLog, [0, 7, 8, 9]), (LargeLog, list(range(10)))],
+)
+async def test_a_class_of_servers_may_bound_its_mailbox(
+    kind: type[Log], written: list[int]
+) -> None:
+    async with node():
+        ready = trio.Event()
+        supervisor = await exeunt.Supervisor.start_link([kind.named("log").child(ready)])
+        Log.write("log", "line 0")
+        await settle()
+        for number in range(1, 10):
+            Log.write("log", f"line {number}")
+        ready.set()
+        await settle()
+        assert await Log.read("log") == [f"line {number}" for number in written]
+        await stop(supervisor)
+
+
+async def test_a_call_to_a_server_whose_mailbox_is_full_fails_and_a_stop_too() -> None:
+    class Busy(GenServer, mailbox=Bound(1, "drop_newest")):
+        async def handle_info(self, message: Any) -> None:
+            await trio.sleep(1)
+
+        @on_call
+        async def ask(self) -> str:
+            return "answer"
+
+    async with node():
+        server = await Busy.start()
+        send(server, "first")
+        await settle()
+        send(server, "second")
+        for request in (Busy.ask(server), stop(server)):
+            with pytest.raises(CallFailed) as caught:
+                await request
+            assert caught.value.reason == "overflow"
+        await trio.sleep(3)
+        assert await Busy.ask(server) == "answer"
+
+
+async def test_a_server_that_overflows_ends_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    class Strict(GenServer, mailbox=Bound(2)):
+        async def handle_info(self, message: Any) -> None:
+            await trio.sleep_forever()
+
+    async with node():
+        server = await Strict.start()
+        ref = exeunt.monitor(server)
+        for number in range(4):
+            send(server, number)
+        assert await receive() == Down(ref, server, "overflow")
+
+
+def test_the_mailbox_of_a_class_is_a_bound() -> None:
+    with pytest.raises(TypeError, match=r"the mailbox of .*Wrong is a Bound\(…\), not 1000"):
+
+        class Wrong(GenServer, mailbox=1000):  # type: ignore[arg-type]
+            pass

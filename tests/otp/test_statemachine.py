@@ -37,6 +37,7 @@ from exeunt import (
     cast_to,
     exit,
     get_state,
+    get_status,
     is_alive,
     on_call,
     on_cast,
@@ -382,6 +383,32 @@ async def test_a_crash_report_shows_the_last_event_and_the_state() -> None:
         report = stage.crash(ZeroDivisionError)
         assert "CastEvent(request=Do(label='crash'" in str(report.details["last message"])
         assert "'state': b" in str(report.details["state"])
+
+
+async def test_the_status_and_crash_reports_show_what_is_postponed_and_what_will_time_out() -> None:
+    """As in OTP: otherwise nobody sees why a machine stands still."""
+
+    async def put_off(machine: Pid) -> None:
+        await call(machine, Do("put off", lambda machine, event: KeepState(Postpone())))
+
+    async with node() as stage:
+        machine = await Scripted.start([])
+        assert "postponed" not in str(await get_status(machine))
+        late = StateTimeout(60.0, "too late")
+        cast(machine, "timer", lambda machine, event: KeepState(late))
+        cast(machine, "early", lambda machine, event: KeepState(Postpone()))
+        with trio.move_on_after(1):
+            await put_off(machine)
+        status = await get_status(machine)
+        assert "[CastEvent(request=Do(label='early'" in str(status.waiting["postponed"])
+        assert "put off" not in str(status.waiting), "whoever waited for that has given up"
+        assert status.waiting["timeouts"] == [StateTimedOut("too late")]
+        assert "timeouts: [StateTimedOut(content='too late')]" in str(status)
+        cast(machine, "crash", fail)
+        await wait_exit(machine)
+        details = stage.crash(ZeroDivisionError).details
+        assert "label='early'" in str(details["postponed"])
+        assert details["timeouts"] == "[StateTimedOut(content='too late')]"
 
 
 async def test_calls_may_be_answered_later_and_fail_with_the_machine() -> None:

@@ -34,6 +34,7 @@ from exeunt.channels.wire import Serializer
 from exeunt.kernel.calls import Call
 from exeunt.kernel.exits import Reason
 from exeunt.kernel.ids import Pid
+from exeunt.kernel.primitives import Bound
 from exeunt.otp.callbacks import refuse_misspelt
 from exeunt.otp.results import CallResult, CastResult, Stop, TimeoutAfter, UnexpectedRequest
 
@@ -52,6 +53,7 @@ CALLBACKS = (
     "terminate",
 )
 
+_ATTRIBUTES = ("intercepts", "shutdown", "mailbox", "log_join", "log_handle_in")
 
 _EMPTY: Final[dict[str, Any]] = {}
 
@@ -122,6 +124,10 @@ class Channel:
     shutdown: ClassVar[float] = 5.0
     """Seconds that the process has to end when the server stops."""
 
+    mailbox: ClassVar[Bound | None] = None
+    """A bound for what waits for the process. One too many ends it, with the reason `"overflow"`,
+    since none of the protocol's own messages may be lost. What its client sends has one anyhow."""
+
     log_join: ClassVar[LogLevel] = "info"
     """The level at which joins are logged, or False."""
 
@@ -139,9 +145,15 @@ class Channel:
             raise ValueError(
                 f"{cls.__qualname__}.shutdown is a number of seconds, not {cls.shutdown!r}"
             )
+        bound: object = cls.mailbox
+        if bound is not None and not (isinstance(bound, Bound) and bound.overflow == "exit"):
+            raise ValueError(
+                f"{cls.__qualname__}.mailbox is a Bound(limit), whose overflow is 'exit', not "
+                f"{bound!r}"
+            )
         check_level(cls.log_join, f"{cls.__qualname__}.log_join")
         check_level(cls.log_handle_in, f"{cls.__qualname__}.log_handle_in")
-        refuse_misspelt(cls, CALLBACKS, ("intercepts", "shutdown", "log_join", "log_handle_in"))
+        refuse_misspelt(cls, CALLBACKS, _ATTRIBUTES)
 
     def __init__(self) -> None:
         self.assigns: dict[str, Any] = {}

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -33,7 +34,7 @@ from exeunt.kernel.exits import (
 )
 from exeunt.kernel.ids import Pid
 from exeunt.kernel.primitives import monitor
-from exeunt.otp.genserver import GenServer
+from exeunt.otp.genserver import GenServer, start_server
 from exeunt.otp.results import (
     NOTHING,
     BadReturnValue,
@@ -126,9 +127,17 @@ class ChannelServer(GenServer):
         """Return the child specification of a join: never restarted, since the client rejoins."""
         # Shown by the supervisor's status and crash report, so it must show no secret.
         asked = Incoming(message, session.filter)
-        spec = ChannelServer.child(kind, session, entry, asked)
+        start = partial(
+            start_server,
+            ChannelServer,
+            (kind, session, entry, asked),
+            {},
+            name=None,
+            linked=True,
+            mailbox=kind.mailbox,
+        )
         name = f"{kind.__qualname__} '{plain(entry.topic)}'"
-        return spec.replace(id=name, restart="temporary", shutdown=kind.shutdown)
+        return ChildSpec(id=name, start=start, restart="temporary", shutdown=kind.shutdown)
 
     async def init(
         self, kind: type[Channel], session: Session, entry: Entry, asked: Incoming

@@ -101,7 +101,13 @@ async def _connect(
         return Response(400)
     if not passes_origin(mount, request):
         return Response(403)
-    token, subprotocol = offered_token(mount, request)
+    try:
+        token, subprotocol = offered_token(mount, request)
+    except ValueError:
+        # In a line of its own and without a traceback, which a stranger could have by the thousand.
+        name = type(mount.socket()).__qualname__
+        logger.error("a client of %s handed over a token that is not base64", name)
+        return Response(500)
     if subprotocol == "":
         return Response(403)
     admitted = await admit(

@@ -1,8 +1,9 @@
 """The mailbox of a process: a deque, one parked task, and what happens when it is full.
 
 A mailbox has any number of senders, who never wait, and one receiver. Without a limit it grows with
-what is sent to it; with one, an `Overflow` says what gives way. A call whose caller has given up is
-never handed out.
+what is sent to it; with one, an `Overflow` says what gives way. What links and monitors tell never
+does: no end of a process goes unnoticed because a mailbox is full. A call whose caller has given up
+is never handed out.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import trio
 from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, wait_task_rescheduled
 
 from exeunt.kernel.calls import Call, wake
+from exeunt.kernel.exits import Down, Exit
 
 T = TypeVar("T")
 
@@ -189,7 +191,11 @@ class Mailbox:
 
 
 class BoundedMailbox(Mailbox):
-    """A mailbox that holds at most `limit` messages."""
+    """A mailbox that holds at most `limit` messages.
+
+    `Exit` and `Down` are always taken, and stay. There are as many of them at most as the process
+    has links and monitors, besides exit signals that are sent by hand.
+    """
 
     __slots__ = ("limit", "lost", "overflow")
 
@@ -201,15 +207,31 @@ class BoundedMailbox(Mailbox):
 
     def put(self, message: object) -> None:
         """Append a message, or let something go and tell `lost` of it."""
-        if len(self.messages) >= self.limit and self.withdrawn:
-            self.sweep()
-        if len(self.messages) >= self.limit:
-            if self.overflow != "drop_oldest":
-                self.lost(message)
-                return
-            oldest = self.messages.popleft()
-            self.scanned = max(0, self.scanned - 1)
+        if len(self.messages) < self.limit or type(message) in _TOLD_BY_THE_KERNEL:
             super().put(message)
-            self.lost(oldest)
             return
+        if self.withdrawn:
+            self.sweep()
+            if len(self.messages) < self.limit:
+                super().put(message)
+                return
+        oldest = self._oldest() if self.overflow == "drop_oldest" else None
+        if oldest is None:
+            self.lost(message)
+            return
+        gives_way = self.messages[oldest]
+        del self.messages[oldest]
+        if oldest < self.scanned:
+            self.scanned -= 1
         super().put(message)
+        self.lost(gives_way)
+
+    def _oldest(self) -> int | None:
+        """Return the index of the oldest message that may go."""
+        for index, message in enumerate(self.messages):
+            if type(message) not in _TOLD_BY_THE_KERNEL:
+                return index
+        return None
+
+
+_TOLD_BY_THE_KERNEL: Final = (Exit, Down)

@@ -39,7 +39,7 @@ class Bound:
 
     `"drop_newest"` loses the message that comes, `"drop_oldest"` the one that waits longest,
     `"exit"` ends the receiver with the reason `"overflow"`. A call that is lost fails with that
-    reason.
+    reason. `Exit` and `Down` are never lost, and end nobody.
     """
 
     limit: int

@@ -61,7 +61,7 @@ from exeunt.kernel.errors import (
 from exeunt.kernel.exits import KILL, NORMAL, Exit, Reason
 from exeunt.kernel.ids import Pid
 from exeunt.kernel.names import Destination, Name
-from exeunt.kernel.primitives import call, send, spawn_process, unlink
+from exeunt.kernel.primitives import Bound, call, send, spawn_process, unlink
 from exeunt.kernel.primitives import exit as exit_signal
 from exeunt.kernel.process import current_process
 from exeunt.otp.callbacks import refuse_misspelt, refuse_plain
@@ -117,8 +117,16 @@ class GenServer:
     # A supervisor is given all the time it needs to end its children.
     _shutdown: ClassVar[float | None] = None
 
-    def __init_subclass__(cls, **options: Any) -> None:
+    _mailbox: ClassVar[Bound | None] = None
+
+    def __init_subclass__(cls, *, mailbox: Bound | None = None, **options: Any) -> None:
+        """Define a server: `class Log(GenServer, mailbox=Bound(1000, "drop_oldest"))` bounds it."""
         super().__init_subclass__(**options)
+        given: object = mailbox
+        if not (given is None or isinstance(given, Bound)):
+            raise TypeError(f"the mailbox of {cls.__qualname__} is a Bound(…), not {mailbox!r}")
+        if mailbox is not None:
+            cls._mailbox = mailbox
         refuse_misspelt(cls, CALLBACKS)
         requests: dict[str, Callable[..., Any]] = {}
         for base in reversed(cls.__mro__):
@@ -205,6 +213,10 @@ class GenServer:
         `state` is a copy of them: leave out, or cover, what is secret or too large.
         """
         return state
+
+    def _waiting(self) -> Mapping[str, object]:
+        """Return what a behaviour keeps besides the mailbox, for the status and crash reports."""
+        return {}
 
     # -- for callbacks --------------------------------------------------------------------------
 
@@ -390,8 +402,12 @@ async def start_server(
     *,
     name: Name | None,
     linked: bool,
+    mailbox: Bound | None = None,
 ) -> Pid:
-    """Start a server and wait for its `init`; what all ways to start one come down to."""
+    """Start a server and wait for its `init`; what all ways to start one come down to.
+
+    `mailbox` is by default that of the class.
+    """
     if not (name is None or isinstance(name, str) or hasattr(name, "register")):
         raise TypeError(f"a server is named by a string or a Via, not by {name!r}")
     if "name" in kwargs and not _takes_name(server):
@@ -412,6 +428,7 @@ async def start_server(
             name=name if isinstance(name, str) else None,
             linked=linked,
             label=label,
+            mailbox=mailbox or kind._mailbox,
         )
     except NameTaken as taken:
         await trio.lowlevel.checkpoint()

@@ -85,7 +85,9 @@ class Status:
 
     `label` is its class; `parent` the process that started it with a link, whose exit it heeds;
     `state` what its `format_status` shows of its attributes; `last_message` what it handled last,
-    None if nothing yet; `log` the events that it keeps, if it was asked to.
+    None if nothing yet; `waiting` what it keeps besides its mailbox: of a state machine the events
+    that are `"postponed"`, and those that `"timeouts"` will bring; `log` the events that it keeps,
+    if it was asked to.
     """
 
     pid: Pid
@@ -96,6 +98,7 @@ class Status:
     message_queue_len: int
     last_message: object
     state: Mapping[str, Any]
+    waiting: Mapping[str, object]
     log: tuple[TraceEvent, ...]
 
     def __str__(self) -> str:
@@ -107,6 +110,7 @@ class Status:
             f"  last message: {self.last_message!r}",
             f"  state: {dict(self.state)!r}",
         ]
+        lines += [f"  {what}: {those!r}" for what, those in self.waiting.items() if those]
         if self.log:
             lines += ["  last events:", *(f"    {event}" for event in self.log)]
         return "\n".join(lines)
@@ -127,6 +131,7 @@ async def get_status(server: Destination) -> Status:
             message_queue_len=len(process.mailbox.messages),
             last_message=None if loop.last_message is NOTHING else loop.last_message,
             state=loop.shown_state(),
+            waiting=loop.server._waiting(),
             log=() if tracer is None or tracer.log is None else tuple(tracer.log),
         )
 

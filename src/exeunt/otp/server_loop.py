@@ -373,6 +373,9 @@ class ServerLoop:
         if self.last_message is not NOTHING:
             details["last message"] = repr(self.last_message)
         details["state"] = repr(self.shown_state())
+        details.update(
+            (what, repr(those)) for what, those in self.server._waiting().items() if those
+        )
         return details
 
     def shown_state(self) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ taken. It follows OTP's `gen_statem`; what a user sees is in `exeunt.otp.statema
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from exeunt.kernel.ids import Pid, Ref
@@ -112,6 +112,15 @@ class StateEngine:
         self._postponed: list[tuple[StateEvent, bool]] = []
         self._sweep_at = 32
         self._timeouts: dict[TimeoutKey, RunningTimeout] = {}
+
+    def waiting(self) -> Mapping[str, object]:
+        """Return the events that are postponed, and those that time-outs will bring."""
+        return {
+            "postponed": [
+                event for event, waited in self._postponed if not _is_withdrawn(event, waited)
+            ],
+            "timeouts": [event_of(one.key, one.content) for one in self._timeouts.values()],
+        }
 
     # -- events -----------------------------------------------------------------------------------
 

@@ -210,6 +210,9 @@ class StateMachine(GenServer):
             )
         self._engine = StateEngine(self)
 
+    def _waiting(self) -> Mapping[str, object]:
+        return self._engine.waiting()
+
     # -- callbacks ------------------------------------------------------------------------------
 
     async def init(self, *args: Any, **kwargs: Any) -> StartResult:

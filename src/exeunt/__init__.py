@@ -75,7 +75,7 @@ from exeunt.otp.application import (
 from exeunt.otp.backoff import Backoff
 from exeunt.otp.children import ChildCount, ChildInfo, child
 from exeunt.otp.dynamic_supervisor import DynamicSupervisor, MaxChildren
-from exeunt.otp.genserver import GenServer, cast_to, on_call, on_cast, stop
+from exeunt.otp.genserver import GenServer, stop
 from exeunt.otp.groups import Groups, Joined, Left
 from exeunt.otp.introspection import (
     get_state,
@@ -91,6 +91,7 @@ from exeunt.otp.partition_supervisor import PartitionSupervisor
 from exeunt.otp.pending import Ok, Outcome
 from exeunt.otp.registry import Registry
 from exeunt.otp.registry_table import AlreadyRegistered, Entry, Registered, Unregistered
+from exeunt.otp.requests import cast_to, on_call, on_cast
 from exeunt.otp.results import (
     BadReturnValue,
     Continue,

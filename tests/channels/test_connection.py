@@ -429,7 +429,8 @@ async def test_a_token_that_is_not_base64_is_told_in_one_line_that_does_not_show
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with open_site(auth_token=True) as site:
-        assert await site.status(upgrade(Sec_WebSocket_Protocol=f"phoenix, {PREFIX}!secret!")) == 500
+        offered = f"phoenix, {PREFIX}!secret!"
+        assert await site.status(upgrade(Sec_WebSocket_Protocol=offered)) == 500
     [record] = [one for one in caplog.records if one.levelname == "ERROR"]
     assert record.getMessage().endswith("handed over a token that is not base64")
     assert record.exc_info is None

@@ -37,7 +37,7 @@ from exeunt.kernel.names import Destination
 from exeunt.kernel.primitives import is_alive, spawn_process
 from exeunt.otp.children import child
 from exeunt.otp.dynamic_supervisor import DynamicSupervisor, MaxChildren
-from exeunt.otp.genserver import on_call
+from exeunt.otp.requests import on_call
 from exeunt.otp.results import InitResult
 from exeunt.otp.supervision import ChildSpec
 from exeunt.otp.supervisor import Supervisor

@@ -56,7 +56,8 @@ from exeunt.kernel.ids import Pid
 from exeunt.kernel.names import Destination
 from exeunt.kernel.primitives import link, self_pid, send, spawn_link, trap_exit, unlink
 from exeunt.otp.callbacks import refuse_misspelt
-from exeunt.otp.genserver import CALLBACKS, GenServer, on_call
+from exeunt.otp.genserver import CALLBACKS, GenServer
+from exeunt.otp.requests import on_call
 from exeunt.otp.results import CastResult, InitResult, Refuse, Stop
 
 Meta: TypeAlias = "Mapping[str, Any]"

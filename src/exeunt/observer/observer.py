@@ -45,7 +45,8 @@ from exeunt.observer.rows import Extent
 from exeunt.observer.sampler import INTERVAL, Sampler
 from exeunt.observer.web import Access, ObserverSocket, pages
 from exeunt.otp.backoff import Backoff
-from exeunt.otp.genserver import child_of_server, on_call
+from exeunt.otp.genserver import child_of_server
+from exeunt.otp.requests import on_call
 from exeunt.otp.results import InitResult
 from exeunt.otp.server_loop import StopRequest
 from exeunt.otp.supervision import ChildSpec

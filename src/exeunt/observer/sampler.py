@@ -40,7 +40,8 @@ from exeunt.observer.ledger import Ledger
 from exeunt.observer.rows import Extent
 from exeunt.observer.sampling import Picture, Rates, history_point, sample
 from exeunt.observer.scanning import Sources
-from exeunt.otp.genserver import GenServer, on_call
+from exeunt.otp.genserver import GenServer
+from exeunt.otp.requests import on_call
 from exeunt.otp.results import CastResult
 from exeunt.otp.tables import run_at_exit
 

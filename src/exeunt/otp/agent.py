@@ -29,7 +29,8 @@ from typing import Any, Generic, TypeVar, TypeVarTuple, Unpack, cast
 
 from exeunt.kernel.exits import NORMAL, Reason
 from exeunt.kernel.names import Destination, Name
-from exeunt.otp.genserver import GenServer, on_call, on_cast, stop
+from exeunt.otp.genserver import GenServer, stop
+from exeunt.otp.requests import on_call, on_cast
 from exeunt.otp.results import BadReturnValue, CastResult, InitResult, Refuse, Reply
 from exeunt.otp.supervision import ChildSpec
 

@@ -13,7 +13,8 @@ from exeunt.kernel.ids import Pid
 from exeunt.kernel.node import Node, wait_until_dead
 from exeunt.kernel.primitives import current_node, send, spawn_process, trap_exit
 from exeunt.otp.application_process import Application, End, Started, run_application
-from exeunt.otp.genserver import GenServer, on_call
+from exeunt.otp.genserver import GenServer
+from exeunt.otp.requests import on_call
 from exeunt.otp.results import CastResult, InitResult, NoReply, Refuse
 from exeunt.otp.supervision import RestartType
 from exeunt.otp.tables import Tables

@@ -37,14 +37,12 @@ from functools import partial
 from typing import (
     Any,
     ClassVar,
-    Concatenate,
     Final,
     Generic,
     ParamSpec,
     Protocol,
     TypeVar,
     cast,
-    overload,
 )
 from weakref import ReferenceType
 
@@ -61,13 +59,13 @@ from exeunt.kernel.errors import (
 from exeunt.kernel.exits import KILL, NORMAL, Exit, Reason
 from exeunt.kernel.ids import Pid
 from exeunt.kernel.names import Destination, Name
-from exeunt.kernel.primitives import Bound, call, send, spawn_process, unlink
+from exeunt.kernel.primitives import Bound, call, spawn_process, unlink
 from exeunt.kernel.primitives import exit as exit_signal
 from exeunt.kernel.process import current_process
-from exeunt.otp.callbacks import refuse_misspelt, refuse_plain
-from exeunt.otp.results import CallResult, CastResult, InitResult, NoReply, Refuse, Reply, Stop
-from exeunt.otp.results import UnexpectedRequest as UnexpectedRequest
-from exeunt.otp.server_loop import Cast, MethodRequest, ServerLoop, StopRequest
+from exeunt.otp.callbacks import refuse_misspelt
+from exeunt.otp.requests import on_call, on_cast
+from exeunt.otp.results import CallResult, CastResult, InitResult, UnexpectedRequest
+from exeunt.otp.server_loop import ServerLoop, StopRequest
 from exeunt.otp.supervision import ChildSpec
 
 P = ParamSpec("P")
@@ -261,109 +259,6 @@ class Named(Generic[P]):
         return child_of_server(self._server, args, kwargs, name=self._name)
 
 
-class on_call(Generic[P, R]):
-    """Make a method a request that is answered.
-
-    `Class.method(server, …)` sends the request and waits for the reply; `self.method(…)` is the
-    method itself. The method may return `NoReply()`, `Refuse(error)`, `Stop(…)` or `Reply(…)`
-    instead of its reply; annotate that as `-> int | NoReply`, and callers still see an int.
-    """
-
-    # Two shapes, since a checker cannot see by itself that a Reply[bytes] is no reply of its own.
-    @overload
-    def __init__(
-        self,
-        method: Callable[
-            Concatenate[Any, P], Coroutine[Any, Any, Reply[R] | NoReply | Refuse | Stop]
-        ],
-    ) -> None: ...
-    @overload
-    def __init__(
-        self,
-        method: Callable[
-            Concatenate[Any, P], Coroutine[Any, Any, R | Reply[R] | NoReply | Refuse | Stop]
-        ],
-    ) -> None: ...
-    def __init__(self, method: Callable[..., Any]) -> None:
-        refuse_plain(method, f"an @on_call method, {method.__qualname__},")
-        self._method = method
-        self.__doc__ = method.__doc__
-        self.__wrapped__ = method
-        # What is called on each class, made once.
-        self._faces: dict[type, Callable[..., Any]] = {}
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    @overload
-    def __get__(
-        self, instance: None, owner: type[Any]
-    ) -> Callable[Concatenate[Destination, P], Coroutine[Any, Any, R]]: ...
-    @overload
-    def __get__(
-        self, instance: object, owner: type[Any]
-    ) -> Callable[P, Coroutine[Any, Any, R]]: ...
-    def __get__(self, instance: Any, owner: Any) -> Any:
-        if instance is not None:
-            return self._method.__get__(instance, owner)
-        return self._faces.get(owner) or self._face_for(owner)
-
-    def _face_for(self, owner: type) -> Callable[..., Any]:
-        name = self._name
-
-        def request(server: Destination, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
-            return call(server, MethodRequest(owner, name, args, kwargs))
-
-        request.__doc__, request.__name__ = self.__doc__, name
-        self._faces[owner] = request
-        return request
-
-
-class on_cast(Generic[P]):
-    """Make a method a request that is not answered.
-
-    `Class.method(server, …)` sends the request, and returns at once, whether the server lives or
-    not; `self.method(…)` is the method itself.
-    """
-
-    def __init__(
-        self, method: Callable[Concatenate[Any, P], Coroutine[Any, Any, CastResult]]
-    ) -> None:
-        refuse_plain(method, f"an @on_cast method, {method.__qualname__},")
-        self._method = method
-        self._signature = inspect.signature(method)
-        self.__doc__ = method.__doc__
-        self.__wrapped__ = method
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    @overload
-    def __get__(
-        self, instance: None, owner: type[Any]
-    ) -> Callable[Concatenate[Destination, P], None]: ...
-    @overload
-    def __get__(
-        self, instance: object, owner: type[Any]
-    ) -> Callable[P, Coroutine[Any, Any, CastResult]]: ...
-    def __get__(self, instance: Any, owner: Any) -> Any:
-        if instance is None:
-            return partial(self._request, owner)
-        return self._method.__get__(instance, owner)
-
-    def _request(self, owner: type, server: Destination, *args: Any, **kwargs: Any) -> None:
-        # Nobody would hear of arguments that do not fit when the request is taken.
-        self._signature.bind(None, *args, **kwargs)
-        cast_to(server, MethodRequest(owner, self._name, args, kwargs))
-
-
-def cast_to(server: Destination, request: object) -> None:
-    """Send a request for `handle_cast`. Never fails, not even for a name that nobody has."""
-    process = current_process().node.find(server)
-    if process is not None:
-        process.deliver(Cast(request))
-
-
 async def stop(server: Destination, reason: Reason = NORMAL) -> None:
     """Ask a server to stop, and wait for its end.
 
@@ -467,13 +362,4 @@ async def start_server(
     return process.pid
 
 
-__all__ = [
-    "GenServer",
-    "Named",
-    "cast_to",
-    "on_call",
-    "on_cast",
-    "send",
-    "start_server",
-    "stop",
-]
+__all__ = ["GenServer", "Named", "start_server", "stop"]

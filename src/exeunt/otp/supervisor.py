@@ -47,8 +47,9 @@ from exeunt.otp.children import (
     start_child,
     why,
 )
-from exeunt.otp.genserver import GenServer, on_call
+from exeunt.otp.genserver import GenServer
 from exeunt.otp.reports import report, report_progress
+from exeunt.otp.requests import on_call
 from exeunt.otp.results import CastResult, InitResult, Refuse, Stop
 from exeunt.otp.strategy import Intensity, concerned, is_reported, is_restarted
 from exeunt.otp.supervision import (

@@ -63,8 +63,8 @@ from exeunt.kernel.ids import Pid
 from exeunt.kernel.names import Destination
 from exeunt.kernel.process import Process, current_process, running_process
 from exeunt.otp.dynamic_supervisor import DynamicSupervisor, MaxChildren
-from exeunt.otp.genserver import on_call, on_cast
 from exeunt.otp.pending import Pending
+from exeunt.otp.requests import on_call, on_cast
 from exeunt.otp.results import Refuse
 from exeunt.otp.server_loop import Cast, MethodRequest
 from exeunt.otp.supervision import ChildSpec, RestartType

@@ -51,7 +51,7 @@ from exeunt.kernel.primitives import (
     wait_exit,
 )
 from exeunt.otp.backoff import Backoff
-from exeunt.otp.genserver import GenServer, on_call
+from exeunt.otp.genserver import GenServer
 from exeunt.otp.leaving import (
     NODE_LOST,
     Allowance,
@@ -62,6 +62,7 @@ from exeunt.otp.leaving import (
     NodeWasLost,
     start_leave,
 )
+from exeunt.otp.requests import on_call
 from exeunt.otp.results import CastResult, NoReply, Refuse
 from exeunt.otp.roll import Departure, Entry, Leave, Roll, roll_of
 from exeunt.otp.roll_file import (

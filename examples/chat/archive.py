@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -19,7 +20,7 @@ from typing import Final
 import trio
 
 from examples.chat.log import Entry, Log
-from exeunt import GenServer, Pid, Reason, Refuse, Stop, is_alive, on_call, trap_exit
+from exeunt import GenServer, Pid, Refuse, Stop, is_alive, on_call
 
 MOST_LOGS: Final = 10_000
 """How many logs a file may begin with; the oldest are forgotten."""
@@ -45,13 +46,13 @@ class Archive(GenServer):
 
     async def init(self, file: str | None = None) -> Stop | None:
         """Open the file, or begin in memory."""
-        # So that `terminate` is called, and closes the file, when the supervisor stops.
-        trap_exit()
         self._keepers: dict[str, Pid] = {}
         try:
             self._database = await trio.to_thread.run_sync(_open, file or ":memory:")
         except sqlite3.Error as error:
             return Stop(f"the history in {file} cannot be used: {error}")
+        # And not in `terminate`, which is not called when the process is killed.
+        weakref.finalize(self, self._database.close)
         return None
 
     @on_call
@@ -100,10 +101,6 @@ class Archive(GenServer):
         except sqlite3.Error as error:
             return Refuse(NotKept(str(error)))
         return None
-
-    async def terminate(self, reason: Reason) -> None:
-        """Close the file."""
-        self._database.close()
 
 
 async def record(topic: str, log: Log, entry: Entry) -> None:

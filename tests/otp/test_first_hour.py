@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import inspect
+import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+import trio
 
 import exeunt
 from exeunt import (
     CallFailed,
+    DynamicSupervisor,
     GenServer,
     NotAProcess,
+    NotRegistered,
     Pid,
+    Registry,
     StartFailed,
     Supervisor,
+    Watcher,
+    call,
     link,
     on_call,
     on_cast,
@@ -26,7 +34,8 @@ from exeunt import (
 )
 from exeunt.channels import Channel, Socket
 from exeunt.kernel.events import CrashReport
-from tests.kernel.nodes import node
+from exeunt.otp.reports import SupervisorReport
+from tests.kernel.nodes import node, settle
 
 
 class Counter(GenServer):
@@ -105,9 +114,24 @@ def on_cast_without_async() -> None:
         def reset(self) -> None: ...
 
 
+def on_call_with_parentheses() -> None:
+    class Server(GenServer):
+        @on_call()  # type: ignore[call-overload]
+        async def add(self, amount: int) -> int:
+            return amount
+
+
+def arguments_in_dunder_init() -> None:
+    class Server(GenServer):
+        def __init__(self, start: int) -> None:
+            self.count = start
+
+
 @pytest.mark.parametrize(
     ("mistake", "says"),
     [
+        (on_call_with_parentheses, r"@on_call is written without \(\)"),
+        (arguments_in_dunder_init, r"__init__ is called without arguments: .*async def init\(self"),
         (misspelt_callback, "did you mean 'handle_info'"),
         (misspelt_callback_of_a_channel, "did you mean 'handle_in'"),
         (callback_without_async, "handle_info is awaited: write `async def handle_info`"),
@@ -190,6 +214,87 @@ async def a_strategy_that_is_none() -> None:
     await Supervisor.start_link([], strategy="one_for_each")  # type: ignore[arg-type]
 
 
+async def asks_the_pid() -> None:
+    counter: Any = await Counter.start_link(1)
+    counter.add(1)
+
+
+async def asks_without_a_server() -> None:
+    await Counter.add(1)  # type: ignore[call-arg,arg-type]
+
+
+async def asks_nobody_at_all() -> None:
+    await Counter.add()  # type: ignore[call-arg]
+
+
+async def casts_without_a_server() -> None:
+    Counter.reset(Counter)  # type: ignore[arg-type]
+
+
+async def asks_nobody_by_a_key() -> None:
+    rooms = Registry[str, None].named("rooms")
+    await rooms.start_link(keys="unique")
+    await Counter.add(rooms.via("lobby"), 1)
+
+
+async def looks_into_no_registry() -> None:
+    Registry[str, None].named("rooms").lookup("lobby")
+
+
+async def exits_by_name() -> None:
+    exeunt.exit("counter", "shutdown")  # type: ignore[arg-type]
+
+
+async def links_by_via() -> None:
+    link(Registry[str, None].named("rooms").via("lobby"))  # type: ignore[arg-type]
+
+
+async def runs_within_a_program() -> None:
+    exeunt.run(body)
+
+
+async def a_child_without_a_list() -> None:
+    await Supervisor.start_link(Counter.child(1))  # type: ignore[arg-type]
+
+
+async def a_named_class_as_a_child() -> None:
+    await Supervisor.start_link([Counter.named("counter")])  # type: ignore[list-item]
+
+
+async def a_supervisor_without_super() -> None:
+    class House(Supervisor):
+        async def init(self) -> None:  # type: ignore[override]
+            self.rooms = 3
+
+    await House.start_link()
+
+
+async def a_dynamic_supervisor_without_super() -> None:
+    class Rooms(DynamicSupervisor):
+        async def init(self) -> None:  # type: ignore[override]
+            trap_exit()
+
+    await Rooms.start_link()
+
+
+async def leave(departure: Any) -> None: ...
+
+
+async def watches_with_too_much() -> None:
+    watcher = await Watcher.start_link()
+    await Watcher.watch(watcher, spawn(body), leave, "lobby")  # type: ignore[call-arg]
+
+
+async def links_from_a_thread() -> None:
+    await trio.to_thread.run_sync(link, spawn(body))
+
+
+async def sends_from_a_thread() -> None:
+    pid = spawn(body)
+    await settle()
+    await trio.to_thread.run_sync(send, pid, "hello")
+
+
 async def calls_itself() -> None:
     counter = await Counter.start(1)
     await Counter.add_twice(counter, 1)
@@ -202,7 +307,39 @@ async def calls_itself() -> None:
         (sends_to_a_class, TypeError, "given by its pid, its name"),
         (spawns_a_coroutine, TypeError, r"without calling it, .*: spawn\(body, …\)"),
         (spawn_links_a_coroutine, TypeError, r"without calling it"),
-        (calls_nobody, CallFailed, "call to counter failed .*no process of that name"),
+        (calls_nobody, CallFailed, "call to 'counter' failed .*no process of that name"),
+        (asks_the_pid, AttributeError, r"a pid has no 'add': .*`Server\.add\(<\d+\.\d+>, …\)`"),
+        (asks_without_a_server, TypeError, r"not by 1\. Counter\.add\(server, …\) is a request"),
+        (asks_nobody_at_all, TypeError, r"Counter\.add\(\) missing 1 .* argument: 'server'"),
+        (casts_without_a_server, TypeError, r"in the server itself it is `self\.reset\(…\)`"),
+        (
+            asks_nobody_by_a_key,
+            CallFailed,
+            "call to 'lobby' in the registry 'rooms' failed .*no process of that name",
+        ),
+        (looks_into_no_registry, NotRegistered, "no registry 'rooms': start it before those"),
+        (exits_by_name, TypeError, r"a pid is needed here, .*`whereis\('counter'\)` gives that"),
+        (links_by_via, TypeError, r"a pid is needed here, .*its `whereis\(\)` gives that"),
+        (runs_within_a_program, RuntimeError, r"`async with open_node\(\):` is a node within it"),
+        (a_child_without_a_list, StartFailed, r"are a list: \[Counter\.child\(\), …\]"),
+        (
+            a_named_class_as_a_child,
+            StartFailed,
+            r"from Server\.child\(…\) .*, not Counter\.named\('counter'\)",
+        ),
+        (
+            a_supervisor_without_super,
+            StartFailed,
+            r"House\.init has not called `await super\(\)\.init\(\[…\]\)`",
+        ),
+        (
+            a_dynamic_supervisor_without_super,
+            StartFailed,
+            r"Rooms\.init has not called `await super\(\)\.init\(\)`",
+        ),
+        (watches_with_too_much, TypeError, r"leave is run as leave\(departure, …\).* too many"),
+        (links_from_a_thread, NotAProcess, r"trio\.from_thread\.run_sync\(send, pid, message\)"),
+        (sends_from_a_thread, NotAProcess, r"trio\.from_thread\.run_sync\(send, pid, message\)"),
         (calls_the_dead, CallFailed, "there is no process any more"),
         (calls_without_an_argument, TypeError, "missing 1 required positional argument: 'amount'"),
         (names_by_keyword, TypeError, r"Counter\.named\('counter'\)\.start_link"),
@@ -213,7 +350,7 @@ async def calls_itself() -> None:
         ),
         (a_class_as_a_child, StartFailed, r"given as a ChildSpec, from Server\.child\(…\)"),
         (a_strategy_that_is_none, StartFailed, "strategy is one of 'one_for_one'"),
-        (calls_itself, CallFailed, "the process calls itself"),
+        (calls_itself, CallFailed, r"calls itself: .*`self\.method\(…\)` is the plain method"),
     ],
 )
 async def test_a_mistake_in_a_process_is_explained(
@@ -228,10 +365,115 @@ async def test_a_mistake_in_a_process_is_explained(
 
 @pytest.mark.parametrize("outside", [lambda: spawn(body), lambda: link(Pid(0, 1)), trap_exit])
 async def test_what_is_for_processes_says_so_outside_of_them(outside: Callable[[], Any]) -> None:
-    with pytest.raises(NotAProcess, match="do this within `async with open_node"):
+    with pytest.raises(NotAProcess, match=r"`exeunt\.run\(main\)`, or within `async with"):
         outside()
 
 
 def test_run_takes_a_function() -> None:
     with pytest.raises(TypeError, match=r"without calling it: run\(body\)"):
         exeunt.run(body())  # type: ignore[arg-type]
+
+
+def not_async(log: list[str]) -> None:
+    log.append("it ran")
+
+
+async def test_a_plain_function_as_a_process_is_told_to_be_async() -> None:
+    async with node() as stage:
+        ref = exeunt.monitor(spawn(not_async, []))  # type: ignore[arg-type]
+        down = await receive(exeunt.Down, lambda down: down.ref is ref)
+        assert "not_async is the body of a process, and awaited" in str(down.reason)
+        assert "has returned None; write `async def`" in str(down.reason)
+        stage.crash(TypeError)
+
+
+async def test_whatever_can_be_awaited_may_be_the_body_of_a_process() -> None:
+    class Awaitable:
+        def __await__(self) -> Any:
+            yield from body_of_awaitable().__await__()
+
+    ran: list[str] = []
+
+    async def body_of_awaitable() -> None:
+        await trio.lowlevel.checkpoint()
+        ran.append("it ran")
+
+    async with node():
+        for make in (Awaitable, lambda: body_of_awaitable()):
+            assert await exeunt.wait_exit(spawn(make)) == "normal"
+    assert ran == ["it ran", "it ran"]
+
+
+@pytest.mark.parametrize(
+    ("forget", "name"), [(lambda: receive(), "receive"), (lambda: call("me", 1), "call")]
+)
+async def test_what_is_not_awaited_is_named_by_python_as_it_was_written(
+    forget: Callable[[], Any], name: str
+) -> None:
+    async with node():
+        exeunt.register("me")
+        forgotten = forget()
+        assert forgotten.__qualname__ == name
+        forgotten.close()
+
+
+def test_the_end_of_main_says_whose_signal_it_was_and_nothing_of_how_it_was_done() -> None:
+    victims: list[Pid] = []
+
+    async def main() -> None:
+        victims.append(spawn_link(body))
+        exeunt.exit(victims[0], "enough")
+        await receive()
+
+    with pytest.raises(exeunt.MainExited) as caught:
+        exeunt.run(main)
+    assert (
+        str(caught.value) == f"the main process was ended by an exit signal of {victims[0]}: enough"
+    )
+    assert caught.value.by is victims[0]
+    assert "Cancelled" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_the_crash_that_ended_main_is_its_cause(caplog: pytest.LogCaptureFixture) -> None:
+    async def fail() -> None:
+        raise ZeroDivisionError("by nought")
+
+    async def main() -> None:
+        spawn_link(fail)
+        await receive()
+
+    with pytest.raises(exeunt.MainExited) as caught:
+        exeunt.run(main)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+async def once() -> None:
+    """Return at once, as a permanent child must not."""
+
+
+async def test_a_supervisor_says_why_it_starts_a_child_again_and_why_it_gives_up() -> None:
+    async with node() as stage:
+        trap_exit()
+        stage.gathers(SupervisorReport)
+        told = stage.events(SupervisorReport)
+        house = await Supervisor.named("house").start_link([exeunt.child(once)], max_restarts=1)
+        await exeunt.wait_exit(house)
+    first, *_, last = map(str, told)
+    assert first.endswith("ended: normal; it is permanent, so it is started again")
+    assert last.endswith(
+        "'house' gives up because of child 'once': reached_max_restart_intensity, "
+        "more than 1 restart within 5 seconds, of all its children together"
+    )
+
+
+def test_requests_show_the_signature_of_their_methods() -> None:
+    assert str(inspect.signature(Counter.add)) == "(server, amount: 'int') -> 'int'"
+    assert str(inspect.signature(Counter.reset)) == "(server) -> 'None'"
+    shown = str(inspect.signature(Supervisor.start_child))
+    assert shown == "(server, spec: 'ChildSpec') -> 'Pid | None'"
+    assert inspect.getdoc(Supervisor.start_child) is not None
+    assert Counter.add.__qualname__ == "Counter.add"
+    via: Any = Registry.via
+    assert str(inspect.signature(via)).startswith("(name, key: 'K', value: 'V' = None)")
+    assert via.__qualname__ == "Registry.via"
+    assert "registered with `value`" in str(inspect.getdoc(via))

@@ -209,6 +209,10 @@ async def call_process(
         caller.waiting = None
 
 
+# For whoever forgets the `await`: Python says then "coroutine 'call' was never awaited".
+call_process.__qualname__ = "call"
+
+
 async def wait_as(caller: Process | None, pending: Call) -> Any:
     """Wait for the answer to a call in a process's own task, so that cycles through it are seen."""
     if caller is None:

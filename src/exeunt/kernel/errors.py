@@ -29,8 +29,8 @@ class AlreadyNamed(ValueError):
 class NotRegistered(LookupError):
     """No process has this name."""
 
-    def __init__(self, name: object) -> None:
-        super().__init__(f"no process is registered as {name!r}")
+    def __init__(self, name: object, detail: str = "") -> None:
+        super().__init__(detail or f"no process is registered as {name!r}")
         self.name = name
 
 
@@ -64,9 +64,11 @@ class CallFailed(Exception):
     def __str__(self) -> str:
         why = str(self.reason)
         if is_reason(self.reason, NOPROC):
-            named = isinstance(self.server, str)
-            why = "noproc: there is no process " + ("of that name" if named else "any more")
-        return f"call to {self.server} failed ({why}); the request was {self.request!r}"
+            why = "noproc: there is no process " + (
+                "any more" if isinstance(self.server, Pid) else "of that name"
+            )
+        server = repr(self.server) if isinstance(self.server, str) else self.server
+        return f"call to {server} failed ({why}); the request was {self.request!r}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,10 @@ class CallCycle:
     def __str__(self) -> str:
         path = " -> ".join(repr(pid) for pid in (*self.pids, self.pids[0]))
         if len(self.pids) == 1:
-            return f"the process calls itself: {path}"
+            return (
+                f"the process calls itself: {path}; within a server `self.method(…)` is the plain "
+                "method"
+            )
         return f"the calls form a cycle: {path}"
 
 
@@ -131,13 +136,16 @@ class MainExited(Exception):
     """The main process of a node, the block of `open_node`, was ended by an exit signal.
 
     Most often something linked to it crashed: the root of the program is gone, so the program ends.
+    `by` is the process that the signal came from; None if the block has ended itself.
     """
 
-    def __init__(self, reason: Reason) -> None:
-        super().__init__(reason)
+    def __init__(self, reason: Reason, by: Pid | None = None) -> None:
+        super().__init__(reason, by)
         self.reason = reason
+        self.by = by
         if isinstance(reason, Crash):
             self.__cause__ = reason.exception
 
     def __str__(self) -> str:
-        return f"the main process was ended by an exit signal: {self.reason}"
+        of = "" if self.by is None else f" of {self.by}"
+        return f"the main process was ended by an exit signal{of}: {self.reason}"

@@ -64,6 +64,18 @@ class Pid(_Numbered):
     def __repr__(self) -> str:
         return f"<{self.node}.{self.number}>"
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            """Say what to do to who takes the address for the object."""
+            hint = ""
+            if not name.startswith("_"):
+                hint = (
+                    f": a server is asked by way of its class, `Server.{name}({self!r}, …)`, and "
+                    "in its own methods, which have `self`, an `@on_call` may be missing"
+                )
+            raise AttributeError(f"a pid has no {name!r}{hint}", name=name, obj=self)
+
 
 @final
 class Ref(_Numbered):

@@ -159,6 +159,9 @@ class Mailbox:
         self.receiver = None
         return Abort.SUCCEEDED
 
+    # For whoever forgets the `await`: Python says then "coroutine 'receive' was never awaited".
+    take.__qualname__ = get.__qualname__ = "receive"
+
     def get_nowait(self, kind: type[T], where: Callable[[T], bool] | None = None) -> T:
         """Take the first message that matches, or raise `trio.WouldBlock`."""
         self.scanned = 0

@@ -64,6 +64,8 @@ class Node:
 
     def __init__(self, seed: int | None, kill_grace: float, shutdown: float) -> None:
         self.number = next(_node_numbers)
+        # Processes are changed by this thread and no other.
+        self.thread = threading.get_ident()
         self.events = Events()
         self.events.subscribe(log_event, *LOGGED)
         self.random = random.Random(seed)
@@ -298,15 +300,17 @@ class Node:
 
     def raise_outcome(self, outcome: BaseException | None, was_signalled: bool) -> None:
         """Raise what the block of `open_node` has to raise."""
-        signalled = self.main.exit_reason
         if self._interruption is not None:
             raise self._interruption
+        if was_signalled and (outcome is None or isinstance(outcome, ProcessExit)):
+            exited = MainExited(self.main.exit_reason, self.main.ended_by)
+            # Not in the context of the cancellation by which the signal has ended the block.
+            raise exited from exited.__cause__
         if isinstance(outcome, ProcessExit):
-            raise MainExited(signalled if was_signalled else outcome.reason) from None
+            exited = MainExited(outcome.reason)
+            raise exited from exited.__cause__
         if outcome is not None:
             raise outcome
-        if was_signalled:
-            raise MainExited(signalled)
 
 
 async def wait_until_dead(process: Process) -> Reason:
@@ -432,6 +436,10 @@ def run(
     if inspect.iscoroutine(given):
         given.close()
         raise TypeError(f"run takes the async function without calling it: run({given.__name__})")
+    if trio.lowlevel.in_trio_run():
+        raise RuntimeError(
+            "a program runs on trio here already: `async with open_node():` is a node within it"
+        )
     if seed is not None:
         repeat_from(seed)
 

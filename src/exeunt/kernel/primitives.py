@@ -12,6 +12,7 @@ import math
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
+from threading import get_ident
 from typing import Any, Final, Literal, TypeVar, TypeVarTuple, Unpack, overload
 
 import trio
@@ -24,7 +25,7 @@ from exeunt.kernel.ids import Pid, Ref
 from exeunt.kernel.mailbox import BoundedMailbox, Overflow
 from exeunt.kernel.names import Destination
 from exeunt.kernel.node import Node, wait_until_dead
-from exeunt.kernel.process import Process, current_process, running_process
+from exeunt.kernel.process import Process, another_thread, current_process, running_process
 from exeunt.kernel.timers import Timeout
 
 T = TypeVar("T")
@@ -211,8 +212,17 @@ def processes() -> list[Pid]:
 def _entry(pid: Pid) -> Process | None:
     """Return the table entry of a pid, None for the dead."""
     if type(pid) is not Pid:
-        raise TypeError(f"a pid is needed here, not {pid!r}")
+        raise _no_pid(pid)
     return pid._process
+
+
+def _no_pid(given: object) -> TypeError:
+    hint = ""
+    if isinstance(given, str):
+        hint = f": `whereis({given!r})` gives that of a name"
+    elif hasattr(given, "whereis"):
+        hint = ": its `whereis()` gives that of a name"
+    return TypeError(f"a pid is needed here, not {given!r}{hint}")
 
 
 def register(name: str, pid: Pid | None = None) -> None:
@@ -253,7 +263,13 @@ def send(to: Destination, message: object) -> None:
     if type(to) is Pid:
         process = to._process
         if process is not None:
-            process.deliver(message)
+            try:
+                process.deliver(message)
+            except RuntimeError:
+                # Not looked for beforehand, since that would make every send dearer by a third.
+                if process.node.thread != get_ident():
+                    raise another_thread() from None
+                raise
             return
         here = running_process.get()
         if here is not None and here.node.events.wants(Dropped):

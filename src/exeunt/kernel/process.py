@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
+from inspect import isawaitable
+from threading import get_ident
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Literal
 
 import trio
@@ -43,12 +46,22 @@ def current_process() -> Process:
     process = running_process.get()
     if process is None:
         raise NotAProcess(
-            "no process is running here: do this within `async with open_node():`, "
-            "or in a function that was spawned there"
+            "no process is running here: do this in a program that is started with "
+            "`exeunt.run(main)`, or within `async with open_node():`"
         )
     if process.status == "dead":
         raise NotAProcess(f"the process {process.pid}, for which this code runs, has ended")
+    if process.node.thread != get_ident():
+        raise another_thread()
     return process
+
+
+def another_thread() -> NotAProcess:
+    """Return the error for whoever touches processes from a thread that is not theirs."""
+    return NotAProcess(
+        "this is another thread than that of the processes: go back into theirs, with "
+        "`trio.from_thread.run_sync(send, pid, message)`"
+    )
 
 
 class Process(Peer):
@@ -60,6 +73,7 @@ class Process(Peer):
         "at_exit",
         "calls",
         "describe",
+        "ended_by",
         "exit_reason",
         "handling",
         "is_killed",
@@ -93,8 +107,9 @@ class Process(Peer):
         self.mailbox = Mailbox()
         self.scope = trio.CancelScope()
         self.task: Task | None = None
-        # The reason of the signal that ended the process, once it is exiting.
+        # The reason of the signal that ended the process, once it is exiting, and who sent it.
         self.exit_reason: Reason = None
+        self.ended_by: Pid | None = None
         self.is_killed = False
         # Calls that this process has to answer; made when first needed, like those below.
         self.calls: dict[Call, None] | None = None
@@ -144,17 +159,17 @@ class Process(Peer):
         if self.node.events.wants(Dropped):
             self.node.events.emit(Dropped(self.pid, message, "the mailbox is full"))
         if mailbox.overflow == "exit":
-            self.begin_exit("overflow")
+            self.begin_exit("overflow", self.pid)
 
-    def begin_exit(self, reason: Reason, *, is_kill: bool = False) -> None:
+    def begin_exit(self, reason: Reason, by: Pid, *, is_kill: bool = False) -> None:
         """Record the signal and cancel the body; the rest happens in `finish`."""
         if self.status == "running":
             self.status = "exiting"
-            self.exit_reason = reason
+            self.exit_reason, self.ended_by = reason, by
             self.mailbox.budget = 0
             self.scope.cancel()
         elif self.status == "exiting" and is_kill:
-            self.exit_reason = reason
+            self.exit_reason, self.ended_by = reason, by
         if is_kill and not self.is_killed:
             self.is_killed = True
             self.node.expect_end(self)
@@ -174,6 +189,11 @@ class Process(Peer):
                     # What it was started with is the body's alone now, to keep or to let go.
                     self._body = None
                     self._args = ()
+                    if type(running) is not CoroutineType and not isawaitable(running):
+                        raise TypeError(
+                            f"{self.label} is the body of a process, and awaited: it has returned "
+                            f"{running!r}; write `async def`"
+                        )
                     try:
                         await running
                     except BaseException as error:

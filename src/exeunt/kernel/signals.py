@@ -94,8 +94,11 @@ class Peer:
         """Put a message into the mailbox."""
         raise NotImplementedError
 
-    def begin_exit(self, reason: Reason, *, is_kill: bool = False) -> None:
-        """Become exiting, of this reason; called while running, or by a kill while exiting too."""
+    def begin_exit(self, reason: Reason, by: Pid, *, is_kill: bool = False) -> None:
+        """Become exiting, of this reason; called while running, or by a kill while exiting too.
+
+        `by` is the process that the signal came from.
+        """
         raise NotImplementedError
 
 
@@ -161,13 +164,13 @@ def signal(target: Peer | None, sender: Pid, reason: Reason, *, from_link: bool 
         reason, traps=target.traps, from_link=from_link, from_itself=sender is target.pid
     )
     if effect == "die_killed":
-        target.begin_exit(KILLED, is_kill=True)
+        target.begin_exit(KILLED, sender, is_kill=True)
     elif target.status != "running":
         return
     elif effect == "message":
         target.deliver(Exit(sender, reason))
     elif effect == "die":
-        target.begin_exit(reason)
+        target.begin_exit(reason, sender)
 
 
 def depart(peer: Peer, reason: Reason) -> None:

@@ -4,6 +4,11 @@ It starts with none; `start_child` adds one. Children have no ids and no order: 
 itself, and all are shut down side by side. It is the place for one process per connection, per
 room, per game.
 
+The limit on restarts is the supervisor's own, and all its children share it: when four of a
+thousand rooms crash once each within `max_seconds`, that is one restart too many, and all rooms end
+with it. So make such children temporary, where whoever comes next starts them anew; or give them a
+backoff; or choose `max_restarts` by how many there are.
+
 The rules are those of Elixir's `DynamicSupervisor`.
 """
 
@@ -40,7 +45,7 @@ from exeunt.otp.children import (
     why,
 )
 from exeunt.otp.genserver import GenServer
-from exeunt.otp.reports import report, report_progress
+from exeunt.otp.reports import report, report_giving_up, report_progress
 from exeunt.otp.requests import on_call
 from exeunt.otp.results import CastResult, InitResult, Refuse, Stop
 from exeunt.otp.strategy import (
@@ -115,6 +120,11 @@ class DynamicSupervisor(GenServer):
         # The restarts of children with a backoff, whether they run or not.
         self._histories: dict[Pid, RestartHistory] = {}
         return None
+
+    def _check_init(self) -> None:
+        if "_children" not in vars(self):
+            name = type(self).__qualname__
+            raise TypeError(f"{name}.init has not called `await super().init()`")
 
     @on_call
     async def start_child(self, spec: ChildSpec) -> Pid | Refuse | None:
@@ -233,8 +243,7 @@ class DynamicSupervisor(GenServer):
 
     async def _restart(self, spec: ChildSpec, ended: Pid) -> CastResult:
         if not self._intensity.allows(trio.current_time()):
-            limit = "reached_max_restart_intensity"
-            report(self._process, "shutdown", spec.id, None, limit)
+            report_giving_up(self._process, spec.id, self._intensity)
             return Stop(SHUTDOWN)
         if spec.backoff is None:
             await self._start_again(spec, ended)

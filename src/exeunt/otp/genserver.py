@@ -126,6 +126,7 @@ class GenServer:
         if mailbox is not None:
             cls._mailbox = mailbox
         refuse_misspelt(cls, CALLBACKS)
+        _refuse_arguments(cls)
         requests: dict[str, Callable[..., Any]] = {}
         for base in reversed(cls.__mro__):
             for name, value in vars(base).items():
@@ -212,6 +213,9 @@ class GenServer:
         """
         return state
 
+    def _check_init(self) -> None:
+        """Raise if `init` has not done what the class needs to run."""
+
     def _waiting(self) -> Mapping[str, object]:
         """Return what a behaviour keeps besides the mailbox, for the status and crash reports."""
         return {}
@@ -239,12 +243,30 @@ class GenServer:
         return handling
 
 
+def _refuse_arguments(cls: type) -> None:
+    """Raise TypeError if a class can only be made with arguments: a server gets them in `init`."""
+    if "__init__" not in vars(cls):
+        return
+    parameters = list(inspect.signature(vars(cls)["__init__"]).parameters.values())[1:]
+    if any(
+        one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+        for one in parameters
+    ):
+        raise TypeError(
+            f"{cls.__qualname__}.__init__ is called without arguments: a server gets those that it "
+            "is started with in `async def init(self, …)`"
+        )
+
+
 class Named(Generic[P]):
     """A class of servers with a name chosen: what `GenServer.named` returns."""
 
     def __init__(self, server: type[HasInit[P]], name: Name) -> None:
         self._server = server
         self._name = name
+
+    def __repr__(self) -> str:
+        return f"{getattr(self._server, '__qualname__', self._server)}.named({self._name!r})"
 
     async def start_link(self, *args: P.args, **kwargs: P.kwargs) -> Pid:
         """Start the server under its name, linked to this process."""

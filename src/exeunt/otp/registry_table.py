@@ -77,6 +77,9 @@ class RegistryVia:
     key: Any
     value: Any = field(default=None, compare=False)
 
+    def __str__(self) -> str:
+        return f"{self.key!r} in the registry {self.registry!r}"
+
     def whereis(self) -> Pid | None:
         """Return the process that has the key; None as well if there is no such registry."""
         table = tables.find(self.registry)
@@ -259,7 +262,9 @@ def table_of(name: str) -> RegistryTable:
     if table is None:
         if current_process().node.find(name) is not None:
             raise TypeError(f"the process that is named {name!r} is no registry")
-        raise NotRegistered(name)
+        raise NotRegistered(
+            name, f"there is no registry {name!r}: start it before those that use it"
+        )
     return table
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias
 
 from exeunt.kernel.events import Event, logged, shown
-from exeunt.kernel.exits import Reason
+from exeunt.kernel.exits import Reason, is_orderly
 from exeunt.kernel.ids import Pid
 from exeunt.kernel.process import Process
 
@@ -33,7 +33,7 @@ class Progress(Event):
 @logged
 @dataclass(frozen=True, slots=True)
 class SupervisorReport(Event):
-    """Something went wrong with a child."""
+    """Something went wrong with a child. `detail` says more of the reason, to be read by people."""
 
     supervisor: Pid
     name: str | None
@@ -41,6 +41,7 @@ class SupervisorReport(Event):
     id: object
     pid: Pid | None
     reason: Reason
+    detail: str = ""
 
     level: ClassVar[int] = logging.WARNING
 
@@ -53,20 +54,37 @@ class SupervisorReport(Event):
         )
         match self.context:
             case "child_terminated":
-                return f"supervisor {who}: {child} ended: {shown(self.reason)}"
+                again = (
+                    "; it is permanent, so it is started again" if is_orderly(self.reason) else ""
+                )
+                return f"supervisor {who}: {child} ended: {shown(self.reason)}{again}"
             case "start_error":
                 return f"supervisor {who}: {child} could not be started: {shown(self.reason)}"
             case "shutdown_error":
                 return f"supervisor {who}: {child} did not shut down in order: {shown(self.reason)}"
             case "shutdown":
-                return f"supervisor {who} gives up because of {child}: {shown(self.reason)}"
+                reason = ", ".join(filter(None, (shown(self.reason), self.detail)))
+                return f"supervisor {who} gives up because of {child}: {reason}"
 
 
-def report(process: Process, context: Context, id: object, pid: Pid | None, reason: Reason) -> None:
+def report(
+    process: Process,
+    context: Context,
+    id: object,
+    pid: Pid | None,
+    reason: Reason,
+    detail: str = "",
+) -> None:
     """Emit a report of the supervisor `process`."""
     events = process.node.events
     if events.wants(SupervisorReport):
-        events.emit(SupervisorReport(process.pid, process.name, context, id, pid, reason))
+        events.emit(SupervisorReport(process.pid, process.name, context, id, pid, reason, detail))
+
+
+def report_giving_up(process: Process, id: object, limit: object) -> None:
+    """Emit the report of a supervisor that would restart a child once too often."""
+    detail = f"more than {limit}, of all its children together"
+    report(process, "shutdown", id, None, "reached_max_restart_intensity", detail)
 
 
 def report_progress(process: Process, id: object, pid: Pid) -> None:

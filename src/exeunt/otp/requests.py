@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Coroutine
-from functools import partial
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from exeunt.kernel.names import Destination
@@ -19,6 +18,7 @@ from exeunt.kernel.process import current_process
 from exeunt.otp.callbacks import refuse_plain
 from exeunt.otp.results import CastResult, NoReply, Refuse, Reply, Stop
 from exeunt.otp.server_loop import Cast, MethodRequest
+from exeunt.otp.shown import show_as
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,7 +47,9 @@ class on_call(Generic[P, R]):
             Concatenate[Any, P], Coroutine[Any, Any, R | Reply[R] | NoReply | Refuse | Stop]
         ],
     ) -> None: ...
-    def __init__(self, method: Callable[..., Any]) -> None:
+    def __init__(self, method: Callable[..., Any] | None = None) -> None:
+        if method is None:
+            raise TypeError("@on_call is written without ()")
         refuse_plain(method, f"an @on_call method, {method.__qualname__},")
         self._method = method
         self.__doc__ = method.__doc__
@@ -75,10 +77,12 @@ class on_call(Generic[P, R]):
         name = self._name
 
         def request(server: Destination, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
-            return call(server, MethodRequest(owner, name, args, kwargs))
+            try:
+                return call(server, MethodRequest(owner, name, args, kwargs))
+            except TypeError as error:
+                raise _without_server(owner, name, error) from None
 
-        request.__doc__, request.__name__ = self.__doc__, name
-        self._faces[owner] = request
+        self._faces[owner] = show_as(request, self._method, owner, name, "server")
         return request
 
 
@@ -97,6 +101,7 @@ class on_cast(Generic[P]):
         self._signature = inspect.signature(method)
         self.__doc__ = method.__doc__
         self.__wrapped__ = method
+        self._faces: dict[type, Callable[..., None]] = {}
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
@@ -110,14 +115,23 @@ class on_cast(Generic[P]):
         self, instance: object, owner: type[Any]
     ) -> Callable[P, Coroutine[Any, Any, CastResult]]: ...
     def __get__(self, instance: Any, owner: Any) -> Any:
-        if instance is None:
-            return partial(self._request, owner)
-        return self._method.__get__(instance, owner)
+        if instance is not None:
+            return self._method.__get__(instance, owner)
+        return self._faces.get(owner) or self._face_for(owner)
 
-    def _request(self, owner: type, server: Destination, *args: Any, **kwargs: Any) -> None:
-        # Nobody would hear of arguments that do not fit when the request is taken.
-        self._signature.bind(None, *args, **kwargs)
-        cast_to(server, MethodRequest(owner, self._name, args, kwargs))
+    def _face_for(self, owner: type) -> Callable[..., None]:
+        name, signature = self._name, self._signature
+
+        def request(server: Destination, *args: Any, **kwargs: Any) -> None:
+            # Nobody would hear of arguments that do not fit when the request is taken.
+            signature.bind(None, *args, **kwargs)
+            try:
+                cast_to(server, MethodRequest(owner, name, args, kwargs))
+            except TypeError as error:
+                raise _without_server(owner, name, error) from None
+
+        self._faces[owner] = show_as(request, self._method, owner, name, "server")
+        return request
 
 
 def cast_to(server: Destination, request: object) -> None:
@@ -125,6 +139,13 @@ def cast_to(server: Destination, request: object) -> None:
     process = current_process().node.find(server)
     if process is not None:
         process.deliver(Cast(request))
+
+
+def _without_server(owner: type, name: str, error: TypeError) -> TypeError:
+    return TypeError(
+        f"{error}. {owner.__qualname__}.{name}(server, …) is a request: first comes who is asked; "
+        f"in the server itself it is `self.{name}(…)`"
+    )
 
 
 __all__ = ["cast_to", "on_call", "on_cast"]

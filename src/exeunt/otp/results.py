@@ -90,8 +90,13 @@ class Ignore:
 
 
 InitResult: TypeAlias = "Continue | TimeoutAfter | Ignore | Stop | None"
+"""What `init` may return; None goes on to wait for messages."""
+
 CallResult: TypeAlias = "Reply[object] | NoReply | Refuse | Stop"
+"""What `handle_call` may return: there is always something that becomes of the caller."""
+
 CastResult: TypeAlias = "Continue | TimeoutAfter | Stop | None"
+"""What the other callbacks may return; None goes on to wait for messages."""
 
 
 class BadReturnValue(TypeError):

@@ -150,6 +150,7 @@ class ServerLoop:
                     "None, Continue(…), TimeoutAfter(…), Ignore() or Stop(reason)",
                 )
             then = result
+        self.server._check_init()
         # Until here the node waits for it no longer than for anybody, should it hang.
         process.shutdown = type(self.server)._shutdown
         starting.reply(None)

@@ -66,7 +66,8 @@ class Intensity:
         self._restarts: list[int] = []
 
     def __repr__(self) -> str:
-        return f"{self.max_restarts} within {self.max_seconds} seconds"
+        times = "restart" if self.max_restarts == 1 else "restarts"
+        return f"{self.max_restarts} {times} within {self.max_seconds:g} seconds"
 
     def allows(self, now: float) -> bool:
         """Count a restart at `now`, in seconds; False if it is one too many."""

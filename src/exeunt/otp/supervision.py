@@ -131,6 +131,9 @@ def check_flags(
 
 def check_children(specs: Sequence[ChildSpec], auto_shutdown: AutoShutdown) -> None:
     """Raise `BadChildSpec` if the children of one supervisor do not go together."""
+    given: object = specs
+    if isinstance(given, ChildSpec):
+        raise TypeError("the children of a supervisor are a list: [Counter.child(), …]")
     seen: set[object] = set()
     for spec in specs:
         check_child(spec, auto_shutdown)

@@ -48,7 +48,7 @@ from exeunt.otp.children import (
     why,
 )
 from exeunt.otp.genserver import GenServer
-from exeunt.otp.reports import report, report_progress
+from exeunt.otp.reports import report, report_giving_up, report_progress
 from exeunt.otp.requests import on_call
 from exeunt.otp.results import CastResult, InitResult, Refuse, Stop
 from exeunt.otp.strategy import Intensity, concerned, is_reported, is_restarted
@@ -152,6 +152,11 @@ class Supervisor(GenServer):
             await self._shut_down_all(list(self._children.values()))
             return Stop(ShutdownReason(FailedToStart(one.spec.id, reason)))
         return None
+
+    def _check_init(self) -> None:
+        if "_children" not in vars(self):
+            name = type(self).__qualname__
+            raise TypeError(f"{name}.init has not called `await super().init([…])`")
 
     # -- what it can be asked ---------------------------------------------------------------------
 
@@ -298,8 +303,7 @@ class Supervisor(GenServer):
         """Restart whom the end of `child` concerns, unless that would be once too often."""
         if not self._intensity.allows(trio.current_time()):
             child.pid = None
-            limit = "reached_max_restart_intensity"
-            report(self._process, "shutdown", child.spec.id, None, limit)
+            report_giving_up(self._process, child.spec.id, self._intensity)
             return Stop(SHUTDOWN)
         if child.spec.backoff is None or child.history is None:
             await self._start_again(child)

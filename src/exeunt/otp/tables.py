@@ -11,12 +11,12 @@ methods a second face, on the class itself, for those who have just the name at 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from exeunt.kernel.ids import Pid
 from exeunt.kernel.names import Destination
 from exeunt.kernel.process import Process, current_process
+from exeunt.otp.shown import show_as
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -62,18 +62,28 @@ class by_name(Generic[P, R]):
         self._method = method
         self.__doc__ = method.__doc__
         self.__wrapped__ = method
+        self._faces: dict[type, Callable[..., Any]] = {}
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
 
     @overload
     def __get__(self, instance: None, owner: type[Any]) -> Callable[Concatenate[str, ...], Any]: ...
     @overload
     def __get__(self, instance: object, owner: type[Any]) -> Callable[P, R]: ...
     def __get__(self, instance: Any, owner: Any) -> Any:
-        if instance is None:
-            return partial(self._call, owner)
-        return self._method.__get__(instance, owner)
+        if instance is not None:
+            return self._method.__get__(instance, owner)
+        return self._faces.get(owner) or self._face_for(owner)
 
-    def _call(self, owner: type[Any], name: str, *args: Any, **kwargs: Any) -> Any:
-        return self._method(owner(name), *args, **kwargs)
+    def _face_for(self, owner: type[Any]) -> Callable[..., Any]:
+        method = self._method
+
+        def by_name(name: str, *args: Any, **kwargs: Any) -> Any:
+            return method(owner(name), *args, **kwargs)
+
+        self._faces[owner] = show_as(by_name, method, owner, self._name, "name")
+        return by_name
 
 
 __all__ = ["Tables", "by_name", "run_at_exit"]

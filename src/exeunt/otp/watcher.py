@@ -64,7 +64,7 @@ from exeunt.otp.leaving import (
 )
 from exeunt.otp.requests import on_call
 from exeunt.otp.results import CastResult, NoReply, Refuse
-from exeunt.otp.roll import Departure, Entry, Leave, Roll, roll_of
+from exeunt.otp.roll import Departure, Entry, Leave, Roll, name_of, roll_of
 from exeunt.otp.roll_file import (
     RollError,
     RollFile,
@@ -216,7 +216,13 @@ class Watcher(GenServer):
         if not callable(leave):
             raise TypeError(f"watch takes an async function to run at the end, not {leave!r}")
         # Now, and not when somebody has left and nobody is there to be told of the mistake.
-        inspect.signature(leave).bind(None, *args, **kwargs)
+        try:
+            inspect.signature(leave).bind(None, *args, **kwargs)
+        except TypeError as error:
+            name = name_of(leave)
+            raise TypeError(
+                f"{name} is run as {name}(departure, …), with what is given to watch: {error}"
+            ) from None
         await Watcher._watch(server, pid, leave, args, kwargs)
 
     @on_call

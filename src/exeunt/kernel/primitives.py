@@ -1,6 +1,6 @@
 """What a process can do: the kernel's public functions.
 
-All but `receive`, `call` and `sleep` are plain functions: they never wait, they do not fail because
+All but `receive`, `call` and `wait_exit` are plain functions: they never wait, do not fail because
 the process they are aimed at is dead, and they take effect at once. Where a process is meant as a
 destination, its pid, its name, or a `Via` will do.
 """

@@ -29,6 +29,7 @@ def show_as(face: F, method: Callable[..., Any], owner: type, name: str, first: 
     returns = signature.return_annotation
     if isinstance(returns, str):
         returns = _NOT_REPLIES.sub("", returns)
+    face.__annotations__ = {**method.__annotations__, "return": returns}
     face.__signature__ = signature.replace(  # type: ignore[attr-defined]
         parameters=parameters, return_annotation=returns
     )

@@ -12,7 +12,7 @@ TYPED_CODE := $(foreach place,src examples benchmarks tests/types tests/architec
 
 export PYTHON
 .DEFAULT_GOAL := help
-.PHONY: help venv chat test soak versions coverage lint format types docs bench autobahn screenshots clean
+.PHONY: help venv chat test soak versions coverage lint format types docs bench autobahn diagrams screenshots clean
 
 help:  ## list the targets
 	@echo 'exeunt: make TARGET'
@@ -81,6 +81,9 @@ bench:  ## run the benchmarks (ARGS=--json for one object a line)
 # The shell leaves the patterns in ARGS alone: they are the suite's.
 autobahn:  ## run Autobahn's WebSocket test suite (ARGS="7.*" for some cases)
 	@scripts/venv.sh dev && set -f && exec .venv/bin/python -m scripts.autobahn $(ARGS)
+
+diagrams:  ## record what the diagrams of the docs show, and draw them (ARGS=--kept: only draw)
+	@scripts/venv.sh dev && .venv/bin/python -m docs.diagrams $(ARGS)
 
 screenshots:  ## take the pictures of the chat in docs/images
 	@scripts/parts.sh && scripts/venv.sh dev && .venv/bin/python -m scripts.screenshot

@@ -36,7 +36,7 @@ async def work(worker: str) -> None:
         with trio.fail_after(PATIENCE):
             text = await fetch(url, page)
         links = text.split()
-        say(f"{worker}: {page} has {len(links)} links")
+        say(f"{worker}: {page} links to {' '.join(links)}")
         await Frontier.done("frontier", page, links)
 
 
@@ -53,7 +53,10 @@ async def fetch(url: str, path: str) -> str:
         while True:
             event = http.next_event()
             if event is h11.NEED_DATA:
-                http.receive_data(await stream.receive_some(65_536))
+                data = await stream.receive_some(65_536)
+                if not data and http.their_state is h11.SEND_RESPONSE:
+                    raise Unusable("the site has hung up")
+                http.receive_data(data)
             elif isinstance(event, h11.Response) and event.status_code != 200:
                 raise Unusable(f"the site answers {event.status_code}")
             elif isinstance(event, h11.Data):

@@ -49,6 +49,8 @@ if __name__ == "__main__":
     )
     parser.add_argument("--verbose", action="store_true", help="show the crash reports too")
     arguments = parser.parse_args()
+    if not 0 <= arguments.wear <= 1:
+        parser.error("--wear is a number from 0 to 1")
     logging.basicConfig(level=logging.INFO if arguments.verbose else logging.CRITICAL)
     try:
         run(main, arguments.port, arguments.wear)

@@ -6,9 +6,9 @@ from typing import Final
 
 import trio
 
-from examples.game.table import BEATS, say
+from examples.game.table import BEATS, described, say
 from exeunt import spawn_link
-from exeunt.channels.client import ClientChannel, ClientError, Event, connect
+from exeunt.channels.client import ClientChannel, ClientError, Event, ReplyError, connect
 
 LETTERS: Final = {hand[0]: hand for hand in BEATS}
 
@@ -35,6 +35,8 @@ async def type_hands(room: ClientChannel) -> None:
         for word in typed.decode(errors="replace").split():
             try:
                 await room.push("throw", {"hand": LETTERS.get(word[0].lower(), word)})
+            except ReplyError as refused:
+                say(refused.response["reason"])
             except ClientError as error:
                 say(error)
     await room.leave()
@@ -42,19 +44,7 @@ async def type_hands(room: ClientChannel) -> None:
 
 def words(event: Event) -> str:
     """Say what has happened."""
-    match event.event, event.payload:
-        case "waiting", {"here": here}:
-            return f"here: {', '.join(here) or 'nobody'}; waiting for somebody else"
-        case "round", {"here": here, "seconds": seconds}:
-            return f"{' against '.join(here)}: rock, paper or scissors? {seconds:g} seconds"
-        case "over", {"hands": hands, "winner": winner, "scores": scores}:
-            thrown = ", ".join(f"{name}: {hand or 'nothing'}" for name, hand in hands.items())
-            stands = " to ".join(str(score) for score in scores.values())
-            return f"{thrown}. {winner or 'Nobody'} wins: {stands}"
-        case what, {"name": name}:
-            return f"{name} has {what}"
-        case _:
-            return f"{event.event}: {event.payload}"
+    return described(event.event, event.payload)
 
 
 async def robot(url: str, table: str, name: str) -> None:

@@ -53,6 +53,25 @@ class Throw:
     hand: str
 
 
+def described(event: str, payload: Any) -> str:
+    """Say what has happened at a table, as people read it."""
+    match event, payload:
+        case "waiting", {"here": here}:
+            return f"here: {', '.join(here) or 'nobody'}; waiting for somebody else"
+        case "round", {"here": here, "seconds": seconds}:
+            return f"{' against '.join(here)}: rock, paper or scissors? {seconds:g} seconds"
+        case "over", {"hands": hands, "winner": winner, "scores": scores}:
+            thrown = ", ".join(f"{name}: {hand or 'nothing'}" for name, hand in hands.items())
+            stands = " to ".join(str(score) for score in scores.values())
+            return f"{thrown}. {winner or 'Nobody'} wins: {stands}"
+        case "left", {"name": name, "how": how}:
+            return f"{name} has left ({how})"
+        case what, {"name": name}:
+            return f"{name} has {what}"
+        case _:
+            return f"{event}: {payload}"
+
+
 class NoSeat(Exception):
     """Nobody can sit down like this."""
 
@@ -164,5 +183,5 @@ class Table(StateMachine, state_enter=True):
         return [player.name for player in self.players.values()]
 
     def _tell(self, event: str, payload: dict[str, Any]) -> None:
-        say(f"table {self.name}: {event} {payload}")
+        say(f"table {self.name}: {described(event, payload)}")
         self.hub.broadcast(f"table:{self.name}", event, payload)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from shlex import quote
 
 from exeunt.scaffold import CannotCreate, create
 
@@ -42,14 +43,23 @@ def main(words: Sequence[str] | None = None) -> int:
     top = asked.where / asked.name
     for file in files:
         print(f"  {file.relative_to(asked.where)}")
+    # pip refuses to install into the Python of many systems; one that is an environment it takes.
+    venv = "" if is_venv() else "    python3 -m venv .venv && . .venv/bin/activate\n"
     print(
         f"\n{asked.name} is ready:\n\n"
-        f"    cd {top}\n"
+        f"    cd {quote(str(top))}\n"
+        f"{venv}"
         "    pip install -e '.[dev]'\n"
         "    python -m pytest\n"
-        f"    python -m {asked.name}\n"
+        f"    python -m {asked.name}              # then open http://127.0.0.1:4000\n"
+        f"    python -m {asked.name} --observe    # and a live picture of its processes\n"
     )
     return 0
+
+
+def is_venv() -> bool:
+    """Tell whether this Python is that of a virtual environment."""
+    return sys.prefix != sys.base_prefix
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from exeunt import (
     on_cast,
     run,
     self_pid,
+    send,
     send_interval,
     spawn,
 )
@@ -84,7 +85,7 @@ async def spoil_the_cellar(every: float) -> None:
         Room.spoil("cellar")
 
 
-async def main(port: int, token: str | None, many: int, spoil: float) -> None:
+async def main(port: int, token: str | None, many: int, spoil: float, pile: int) -> None:
     specs = [
         Store.named("store").child(),
         Ticker.named("ticker").child(0.05),
@@ -101,6 +102,10 @@ async def main(port: int, token: str | None, many: int, spoil: float) -> None:
         await DynamicSupervisor.start_child("rooms", Room.child(name))
     for number in range(many):
         await DynamicSupervisor.start_child("rooms", Room.child(f"cell {number}"))
+    if pile:
+        idler = spawn(sweep_the_floor, name="idler")
+        for number in range(pile):
+            send(idler, number)
     if spoil:
         spawn(spoil_the_cellar, spoil, name="vandal")
     children = await Supervisor.which_children(tree)
@@ -118,8 +123,9 @@ if __name__ == "__main__":
     parser.add_argument("--token")
     parser.add_argument("--many", type=int, default=0, help="so many more rooms")
     parser.add_argument("--spoil", type=float, default=0.0, help="seconds from crash to crash")
+    parser.add_argument("--pile", type=int, default=0, help="messages that nobody takes")
     given = parser.parse_args()
     try:
-        run(main, given.port, given.token, given.many, given.spoil)
+        run(main, given.port, given.token, given.many, given.spoil, given.pile)
     except KeyboardInterrupt:
         pass

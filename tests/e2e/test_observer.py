@@ -200,6 +200,104 @@ def test_it_can_be_used_with_the_keyboard_alone(ann: Onlooker) -> None:
 
 
 @in_a_browser
+def test_who_is_on_a_topic_leads_to_the_process_and_escape_back(
+    ann: Onlooker, stage: Stage
+) -> None:
+    page = ann.page
+    with Guest(stage.socket, "room:foyer"):
+        member = (
+            page.get_by_test_id("topics").locator("li", has_text="room:foyer").get_by_role("button")
+        )
+        pid = member.inner_text()
+        member.click()
+        expect(page.locator("#detail-title")).to_contain_text(pid, timeout=WITHIN)
+        expect(page.get_by_test_id("detail")).to_contain_text("RoomChannel", timeout=WITHIN)
+        page.keyboard.press("Escape")
+        expect(page.get_by_test_id("detail")).to_be_hidden()
+    ann.process("store").click()
+    page.locator("#detail-close").focus()
+    page.keyboard.press("Escape")
+    expect(ann.process("store")).to_be_focused()
+
+
+@in_a_browser
+def test_a_long_mailbox_is_pointed_out(ann: Onlooker) -> None:
+    mailboxes = ann.page.get_by_test_id("mailboxes")
+    expect(mailboxes).to_be_hidden()
+    with Stage("--pile", "1234") as other:
+        ann.open(other.url)
+        expect(mailboxes.get_by_role("listitem")).to_have_count(1, timeout=WITHIN)
+        expect(mailboxes).to_contain_text("1,234")
+        mailboxes.get_by_role("button").click()
+        expect(ann.page.locator("#detail-title")).to_contain_text("idler", timeout=WITHIN)
+        expect(ann.page.get_by_test_id("detail")).to_contain_text(
+            "1,234: int × 1000 among the first 1,000", timeout=WITHIN
+        )
+        run = run_once(other.url)
+        assert re.search(r"Long mailboxes \(1\)\n +<0\.\d+> idler: 1,234\n", run.stdout)
+
+
+UNCHANGED = """async () => {
+  const {Tree} = await import("/tree.js");
+  const {Store} = await import("/store.js");
+  const row = (key) => ({
+    pid: key, id: "", name: key, label: "x", kind: "worker", status: "waiting", is_own: false,
+    mailbox: 0, rate: 0, links: 1, monitors: 0, restarts: 0, crash: "", line: "", since: 1,
+    is_older: false, children: [], more: 0,
+  });
+  const keys = Array.from({length: 200}, (_, index) => `<0.${index}>`);
+  const store = new Store();
+  store.begin(1, {
+    node: {node: {now: 5, roots: keys, more_roots: 0}},
+    process: Object.fromEntries(keys.map((key) => [key, row(key)])),
+  });
+  const root = document.createElement("div");
+  const tree = new Tree(root, () => {});
+  tree.draw(store);
+  const observer = new MutationObserver(() => {});
+  observer.observe(root, {attributes: true, childList: true, characterData: true, subtree: true});
+  store.take(2, {process: {change: {"<0.7>": {mailbox: 3}}}});
+  tree.draw(store);
+  return observer.takeRecords().map(({target}) => target.closest(".row").dataset.key);
+}"""
+
+
+@in_a_browser
+def test_a_row_that_has_not_changed_is_not_touched(ann: Onlooker) -> None:
+    touched = ann.page.evaluate(UNCHANGED)
+    assert set(touched) == {"<0.7>"}
+
+
+PRESSED = """async () => {
+  const {Detail} = await import("/detail.js");
+  const names = ["pane", "title", "note", "body", "close", "kill", "killNote"];
+  const ui = Object.fromEntries(names.map((name) => [name, document.createElement("div")]));
+  const nothing = {on() {}, leave() {}, join: () => push};
+  const push = {receive: () => push};
+  const detail = new Detail(ui, () => {});
+  detail.session = {process: () => nothing};
+  detail.open("<0.1>");
+  const seen = {
+    pid: "<0.1>", name: "", label: "x", status: "waiting", parent: "<0.0> main", is_own: false,
+    traps_exits: false, mailbox: 0, waiting: {}, links: ["<0.0> main"], link_count: 1, monitors: [],
+    monitor_count: 0, monitored_by: [], monitored_by_count: 0, stack: ["f"], restarts: 0, crash: "",
+  };
+  detail.show(seen, nothing);
+  const before = [...ui.body.querySelectorAll("button")];
+  detail.show({...seen, mailbox: 2, waiting: {Cast: 2}, stack: ["g"]}, nothing);
+  const after = [...ui.body.querySelectorAll("button")];
+  return [before.length, before.every((one, index) => one === after[index]), ui.body.textContent];
+}"""
+
+
+@in_a_browser
+def test_a_link_in_the_detail_stays_while_other_facts_change(ann: Onlooker) -> None:
+    count, is_same, text = ann.page.evaluate(PRESSED)
+    assert (count, is_same) == (2, True)
+    assert "2: Cast × 2" in text
+
+
+@in_a_browser
 def test_without_the_token_the_page_shows_nothing_and_asks_for_it(
     browser: Browser,
     onlookers: list[Onlooker],
@@ -284,10 +382,12 @@ class Guest:
 class Screen:
     """`python -m exeunt.observer` in a terminal of its own; what it draws is kept as text."""
 
-    def __init__(self, *arguments: str, height: int = 40, width: int = 150) -> None:
+    def __init__(
+        self, *arguments: str, height: int = 40, width: int = 150, term: str = "xterm-256color"
+    ) -> None:
         self._ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
-        environment = {**os.environ, "TERM": "xterm-256color"}
+        environment = {**os.environ, "TERM": term}
         environment.pop("COLUMNS", None)
         environment.pop("LINES", None)
         self.process = subprocess.Popen(
@@ -362,6 +462,19 @@ def test_the_terminal_shows_the_tree_and_follows_it(stage: Stage) -> None:
         assert screen.wait() == 0
 
 
+def test_a_small_terminal_has_room_for_names_and_folds(stage: Stage) -> None:
+    with Screen(stage.url, height=24, width=80) as screen:
+        screen.shows(r"─ ● sweeper sweep_the_floor")
+        # What belongs to the observer is folded, as on the page.
+        screen.shows(r"─ ■ observer ▸ Observer <0\.\d+>[^\n]*\n[^\n]*1 link, 0 monitors")
+        screen.press("\x1b[B" + "\x1b[D")
+        screen.shows(r"─ ■ house ▸ Supervisor <0\.1>[^\n]*\n[^\n]*<0\.1> ")
+        screen.press("\x1b[C")
+        screen.shows(r"─ ● sweeper sweep_the_floor")
+        screen.press("q")
+        assert screen.wait() == 0
+
+
 def test_any_other_key_than_y_kills_nobody(stage: Stage) -> None:
     with Screen(stage.url) as screen:
         pid = screen.shows(r"─ ■ house Supervisor (<0\.\d+>)")[1]
@@ -395,12 +508,39 @@ def test_into_a_pipe_it_prints_the_tree_once(stage: Stage) -> None:
     assert re.search(r"^ *│  └─ ● cellar Room <0\.\d+>", run.stdout, re.M)
 
 
+def test_into_a_pipe_it_prints_who_is_connected_and_the_rates_too(stage: Stage) -> None:
+    with Guest(stage.socket, "room:foyer"):
+        for _ in range(50):
+            run = run_once(stage.url)
+            if "Sockets (1)" in run.stdout:
+                break
+        assert re.search(r"<0\.\d+> UserSocket user:ada by websocket: room:foyer", run.stdout)
+        assert re.search(r"room:foyer \(1\): user:ada <0\.\d+>", run.stdout)
+        assert re.search(r"^ Crashes \(\d+\)$", run.stdout, re.M)
+        # The ticker asks the store twenty times a second.
+        assert re.search(r"─ ● store Store <0\.\d+> +\w+ +\d+ +[1-9]", run.stdout)
+
+
+def test_an_output_of_ascii_alone_is_no_reason_to_fail(stage: Stage) -> None:
+    run = run_once(stage.url, PYTHONIOENCODING="ascii")
+    assert run.returncode == 0, run.stderr
+    assert re.search(r"^ *`- # house Supervisor <0\.1>", run.stdout, re.M)
+    assert run.stdout.isascii()
+
+
+def test_a_terminal_without_a_cursor_gets_it_once(stage: Stage) -> None:
+    with Screen(stage.url, term="dumb") as screen:
+        screen.shows(r"─ ● cellar Room")
+        assert screen.wait() == 0
+
+
 @pytest.mark.parametrize("way", ["option", "environment"])
 def test_the_token_may_come_apart_from_the_url(stage: Stage, way: str) -> None:
     url = stage.url.partition("#")[0]
     run = run_once(url)
     assert run.returncode == 1
-    assert "Is the token right?" in run.stderr
+    assert "It takes a token." in run.stderr
+    assert "Is the token right?" in run_once(url, "--token", f"no {TOKEN}").stderr
     if way == "option":
         run = run_once(url, "--token", TOKEN)
     else:
@@ -412,7 +552,15 @@ def test_where_nobody_listens_it_says_so() -> None:
     run = run_once("http://127.0.0.1:9/")
     assert run.returncode == 1
     assert run.stderr.startswith("cannot watch: cannot connect to http://127.0.0.1:9/socket")
-    assert run_once("nonsense").returncode == 2
+    for url in ("nonsense", "http://127.0.0.1:99999/", "http://127.0.0.1:http/"):
+        run = run_once(url)
+        assert run.returncode == 2 and "Traceback" not in run.stderr, run.stderr
+        assert repr(url) in run.stderr
+
+
+def test_without_a_url_it_looks_where_an_observer_is_by_default() -> None:
+    run = run_once("--help")
+    assert run.returncode == 0 and "(http://127.0.0.1:4040/)" in run.stdout
 
 
 def test_the_page_stands_in_the_package() -> None:

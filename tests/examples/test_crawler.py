@@ -107,6 +107,20 @@ async def test_a_fetch_returns_a_page_or_raises(node: Node) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\n"])
+async def test_a_site_that_hangs_up_is_said_to_have_done_so(said: bytes) -> None:
+    async def hang_up(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        await stream.send_all(said)
+
+    async with trio.open_nursery() as nursery:
+        [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, hang_up, [listener])
+        with pytest.raises(Unusable, match="the site has hung up"):
+            await fetch(f"http://127.0.0.1:{listener.socket.getsockname()[1]}", "/")
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_site_without_trouble_is_found_whole(node: Node) -> None:
     report = await crawler.crawl(CALM, 4)
     assert sorted(report.found) == ["/", "/1", "/2", "/3", "/4", "/5", "/6"]

@@ -172,3 +172,8 @@ def test_a_port_that_is_taken_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert "Address already in use" in complaint_of(MODULE, "--port", str(port))
+
+
+@pytest.mark.parametrize("wear", ["-1", "7", "nan"])
+def test_it_refuses_what_is_no_chance(wear: str) -> None:
+    assert "--wear is a number from 0 to 1" in complaint_of(MODULE, f"--wear={wear}")

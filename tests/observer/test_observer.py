@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
@@ -22,6 +24,7 @@ from exeunt import (
     open_node,
     processes,
     spawn,
+    stop,
     wait_exit,
     whereis,
 )
@@ -113,9 +116,56 @@ async def test_in_a_tree_it_keeps_its_token_over_a_restart(
             async with watching(url):
                 pass
             assert spec.backoff is not None, "so it does not use up what its supervisor allows"
-            again = await spec.start()
-            other = await Observer.url(again)
+            # A second one beside it has another port, and the same token.
+            beside = await spec.start()
+            other = await Observer.url(beside)
+            assert address_of(other)[0] != address_of(url)[0]
             assert address_of(other)[1] == address_of(url)[1]
+            await stop(beside)
+
+
+async def test_in_a_tree_it_keeps_any_free_port_over_a_restart() -> None:
+    async with open_node():
+        spec = Observer.child(port=0).replace(id="observer")
+        supervisor = await Supervisor.start_link([spec])
+        [info] = await Supervisor.which_children(supervisor)
+        assert isinstance(info.pid, Pid)
+        url = await Observer.url(info.pid)
+        for _ in range(2):
+            await Supervisor.terminate_child(supervisor, "observer")
+            again = await Supervisor.restart_child(supervisor, "observer")
+            assert isinstance(again, Pid)
+            assert await Observer.url(again) == url
+        # Meanwhile somebody else has taken it: then it is another one, after one failure.
+        await Supervisor.terminate_child(supervisor, "observer")
+        port = int(url.split(":")[2].partition("/")[0])
+        with socket.create_server(("127.0.0.1", port)):
+            with quiet(), pytest.raises(StartFailed):
+                await Supervisor.restart_child(supervisor, "observer")
+            again = await Supervisor.restart_child(supervisor, "observer")
+            assert isinstance(again, Pid)
+            assert address_of(await Observer.url(again))[0] != address_of(url)[0]
+
+
+@pytest.mark.parametrize("has_logging", [False, True])
+def test_a_program_without_logging_gets_the_url_on_the_standard_error(has_logging: bool) -> None:
+    program = (
+        "import logging, sys\n"
+        "from exeunt import Supervisor, run\n"
+        "from exeunt.observer import Observer\n"
+        "if sys.argv[1:] == ['logging']: logging.basicConfig(level=logging.WARNING)\n"
+        "async def main():\n"
+        "    await Supervisor.start_link([Observer.child(port=0)])\n"
+        "run(main)\n"
+    )
+    words = ["logging"] if has_logging else []
+    ran = subprocess.run(
+        [sys.executable, "-c", program, *words], capture_output=True, text=True, timeout=30
+    )
+    assert ran.returncode == 0 and ran.stdout == ""
+    told = re.fullmatch(r"observing node 0 at http://127\.0\.0\.1:\d+/#token=\S+\n", ran.stderr)
+    # Who has set a level has said what is wanted.
+    assert ran.stderr == "" if has_logging else told is not None, ran.stderr
 
 
 @pytest.mark.parametrize("token", ["", "wrong", None])

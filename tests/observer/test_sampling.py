@@ -254,6 +254,41 @@ async def test_an_id_whose_repr_fails_is_shown_all_the_same() -> None:
         )
 
 
+async def test_the_longest_mailboxes_are_listed_wherever_they_are() -> None:
+    async with open_node(signals=False) as node:
+        await DynamicSupervisor.named("many").start_link()
+        pids = [spawn(trio.sleep_forever) for _ in range(30)]
+        for length, pid in enumerate(pids):
+            for _ in range(length):
+                send(pid, "secret")
+        picture = await picture_of(node, extent=Extent(children=2))
+        assert repr(pids[29]) not in picture["process"]
+        assert [(row["pid"], row["mailbox"]) for row in picture["mailbox"].values()] == [
+            (repr(pids[length]), length) for length in range(29, 21, -1)
+        ]
+        for pid in pids[10:]:
+            exit(pid, "kill")
+            await wait_exit(pid)
+        assert (await picture_of(node))["mailbox"] == {}, "nine messages are not many"
+
+
+async def test_an_id_whose_repr_takes_long_is_written_once() -> None:
+    class Slow:
+        times = 0
+
+        def __repr__(self) -> str:
+            Slow.times += 1
+            return "slow"
+
+    async with open_node(signals=False) as node:
+        await Supervisor.start_link([Worker.child().replace(id=Slow())])
+        sources = sources_for(node)
+        Slow.times = 0
+        for _ in range(3):
+            assert "    slow waiting" in outline(await picture_of(node, sources))
+        assert Slow.times == 1
+
+
 async def test_messages_a_second_are_those_since_the_last_picture() -> None:
     async with open_node(signals=False) as node:
         pid = await Worker.start_link()

@@ -7,6 +7,9 @@ import importlib.util
 import os
 import sys
 
+DEFAULT = "http://127.0.0.1:4040/"
+"""Where an observer in a tree listens, unless told otherwise."""
+
 TOKEN = "EXEUNT_OBSERVER_TOKEN"
 
 
@@ -17,7 +20,13 @@ def main() -> int:
         description="Show the processes of a running node that has an observer.",
         epilog="The URL is the one that the observer has logged, quoted for the # in it.",
     )
-    parser.add_argument("url", metavar="URL", help="like http://127.0.0.1:4040/#token=...")
+    parser.add_argument(
+        "url",
+        metavar="URL",
+        nargs="?",
+        default=DEFAULT,
+        help="like http://127.0.0.1:4040/#token=... (%(default)s)",
+    )
     parser.add_argument(
         "--token",
         default=None,
@@ -55,7 +64,8 @@ def main() -> int:
     except ConnectFailed as error:
         print(f"cannot watch: {error}", file=sys.stderr)
         if error.status == 403:
-            print("Is the token right? The observer logs its URL with it.", file=sys.stderr)
+            advice = "Is the token right?" if token else "It takes a token."
+            print(f"{advice} The URL that the observer logs ends in it.", file=sys.stderr)
         return 1
     except ClientError as error:
         print(f"cannot watch any longer: {error}", file=sys.stderr)

@@ -27,6 +27,9 @@ MOST_FRAMES: Final = 60
 MOST_TEXT: Final = 120
 """Characters of a label, a name, or an id that are shown."""
 
+MOST_IDS: Final = 4096
+"""How many ids that are no strings are kept as text."""
+
 ChildState: TypeAlias = "Pid | Literal['restarting'] | None"
 
 # Frames that say nothing of what a process does.
@@ -51,6 +54,32 @@ def shown_id(id: object) -> str:
         return cut(repr(id))
     except Exception as error:
         return f"<{type(id).__name__}, whose repr() failed: {type(error).__name__}>"
+
+
+class Ids:
+    """The ids of children as text, each written once: a `repr` of the user's may take long."""
+
+    def __init__(self) -> None:
+        # By the address of the id, with the id itself, so that nothing else can be there meanwhile.
+        self._texts: dict[int, tuple[object, str]] = {}
+
+    def __call__(self, id: object) -> str:
+        """Return an id as text."""
+        if isinstance(id, str):
+            return cut(id)
+        known = self._texts.get(address(id))
+        if known is None:
+            if len(self._texts) >= MOST_IDS:
+                self._texts.clear()
+            known = self._texts[address(id)] = (id, shown_id(id))
+        return known[1]
+
+    def forget(self) -> None:
+        """Keep none of them any longer."""
+        self._texts.clear()
+
+
+address: Final = id
 
 
 # -- what it is -----------------------------------------------------------------------------------

@@ -9,10 +9,11 @@ or as a child in the tree of a program:
 
     await Supervisor.start_link([..., Observer.child(port=4040)])
 
-The URL is also logged, once, at information, by the logger `exeunt.observer`. It has a token in it,
-without which nothing is shown; the page keeps it out of every request but the one that opens the
-socket. The observer listens on loopback only, unless it is told another host. Whoever has the URL
-sees which processes there are, and where their code stands, but no state and no message.
+The URL is also logged, once, at information, by the logger `exeunt.observer`; a program that has
+not set its logging up gets it on the standard error. It has a token in it, without which nothing is
+shown; the page keeps it out of every request but the one that opens the socket. The observer
+listens on loopback only, unless it is told another host. Whoever has the URL sees which processes
+there are, and where their code stands, but no state and no message.
 
 While nobody watches, the observer costs one look a second at which process is the newest, and a
 note of each crash and each start of a child.
@@ -20,14 +21,17 @@ note of each crash and each start of a child.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import logging
 import secrets
+import sys
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 
 import trio
 
@@ -88,6 +92,26 @@ class _Place:
         return True
 
 
+class _AnyPort:
+    """Any free port, and the same one after a restart: whoever watches finds it again."""
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._holder: Pid | None = None
+
+    def __repr__(self) -> str:
+        return repr(self._number)
+
+    def choose(self) -> int:
+        """Return the port to listen on: 0 if there is none yet, or another observer is there."""
+        return 0 if self._holder is not None and is_alive(self._holder) else self._number
+
+    def keep(self, url: str | None) -> None:
+        """Keep the port that was found; with None, forget it, since there was trouble with it."""
+        self._number = 0 if url is None else urlsplit(url).port or 0
+        self._holder = self_pid()
+
+
 class Observer(Supervisor):
     """The page, the channels, and the sampler of one observer."""
 
@@ -95,35 +119,38 @@ class Observer(Supervisor):
     def child(cls, *args: Any, **kwargs: Any) -> ChildSpec:
         """Return the specification of an observer as a child; the arguments are those of `init`.
 
-        A token that is made here holds for the observer's restarts too. Those come with a backoff,
-        so that an observer that fails never uses up what its supervisor allows: what shows a
-        program must not end it.
+        A token that is made here holds for the observer's restarts too, and so does a port that was
+        found. Those come with a backoff, so that an observer that fails never uses up what its
+        supervisor allows: what shows a program must not end it.
         """
         token = kwargs.get("token")
         if token is None:
             kwargs["token"] = new_token()
         elif isinstance(token, str):
             kwargs["token"] = Token(token)
+        if kwargs.get("port") == 0:
+            kwargs["port"] = _AnyPort()
         return child_of_server(cls, args, kwargs, name=None).replace(backoff=_BACKOFF)
 
     async def init(  # type: ignore[override]
         self,
         *,
         host: str | None = "127.0.0.1",
-        port: int = PORT,
+        port: int | _AnyPort = PORT,
         token: str | Literal[False] | None = None,
         allow_kill: bool = False,
         hub: PubSub | Iterable[PubSub] = (),
         extent: Extent | None = None,
         interval: float = INTERVAL,
+        hint: bool = True,
     ) -> InitResult:
         """Listen on `host` and `port` (0: any free one).
 
         `token` is a secret of one's own, by default a new one. False stands for none: then whoever
         can reach the port may watch, and `host` has to be one of loopback. With `allow_kill` those
         who watch can kill processes, to see them restarted. `hub` is the application's, or several;
-        those of endpoints are found without.
-        `extent` says how much is shown; `interval` is in seconds.
+        those of endpoints are found without. `extent` says how much is shown; `interval` is in
+        seconds. Without `hint`, a program that has not set its logging up is not told the URL.
         """
         if token is None:
             token = new_token()
@@ -149,7 +176,7 @@ class Observer(Supervisor):
             Endpoint.child(
                 {"/socket": mount},
                 host=host,
-                port=port,
+                port=port.choose() if isinstance(port, _AnyPort) else port,
                 hub=shared,
                 pages=pages,
                 max_connections=MOST_VIEWERS,
@@ -160,6 +187,11 @@ class Observer(Supervisor):
         if result is None:
             self._url = await self._find_url()
             logger.info("observing node %d at %s", self._process.node.number, self._url)
+            if hint and not logger.hasHandlers():
+                _hint(self._process.node, self._url)
+        if isinstance(port, _AnyPort):
+            # If it did not start, somebody else may have the port by now.
+            port.keep(self._url if result is None else None)
         return result
 
     @on_call
@@ -176,6 +208,12 @@ class Observer(Supervisor):
     def format_status(self, state: dict[str, Any]) -> dict[str, Any]:
         """Keep the token to itself."""
         return {name: one for name, one in state.items() if name not in ("_token", "_url")}
+
+
+def _hint(node: Node, url: str) -> None:
+    """Say where the observer is, where a warning would go if nobody had set the logging up."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # it is closed, or there is none
+        print(f"observing node {node.number} at {url}", file=sys.stderr, flush=True)
 
 
 class Token(str):
@@ -252,6 +290,7 @@ async def observe(
             hub=hub,
             extent=extent,
             interval=interval,
+            hint=False,
         )
         url = await Observer.url(pid)
     finally:

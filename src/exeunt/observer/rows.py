@@ -70,6 +70,16 @@ class ProcessRow:
 
 
 @dataclass(frozen=True, slots=True)
+class MailboxRow:
+    """A process with many messages waiting, shown in the tree or not."""
+
+    pid: str
+    name: str
+    label: str
+    mailbox: int
+
+
+@dataclass(frozen=True, slots=True)
 class NodeRow:
     """The node as a whole, at the time `now` of its clock.
 

@@ -201,6 +201,7 @@ class Sampler(GenServer):
             exit_signal(self._pulse, SHUTDOWN)
             self._pulse = None
         self._picture = None
+        self._sources.ids.forget()
         self._history.clear()
 
     def _note(self) -> None:

@@ -26,8 +26,8 @@ from exeunt.observer.clients import (
     sockets_of,
     topic_row,
 )
-from exeunt.observer.looking import cut, line_of, shown_id, status_of
-from exeunt.observer.rows import Extent, NodeRow, ProcessRow, Record, record
+from exeunt.observer.looking import cut, line_of, status_of
+from exeunt.observer.rows import Extent, MailboxRow, NodeRow, ProcessRow, Record, record
 from exeunt.observer.scanning import Rest, Scan, Sources, scan
 from exeunt.otp.supervision import ChildSpec
 from exeunt.otp.tree import BranchStatus
@@ -140,9 +140,9 @@ class _Sketch:
         if is_dynamic and process is not None:
             key = repr(process.pid)
         else:
-            key = f"{above.key}/{shown_id(spec.id)}"
+            key = f"{above.key}/{self._sources.ids(spec.id)}"
         if len(key) > _LONGEST_KEY:
-            key = f"{above.key[:32]}…{shown_id(spec.id)[:32]}"
+            key = f"{above.key[:32]}…{self._sources.ids(spec.id)[:32]}"
         if key in self._keys:
             number = 2
             while f"{key}#{number}" in self._keys:
@@ -161,7 +161,7 @@ class _Sketch:
                 status = status_of(process, self._node.zombies)
             return ProcessRow(
                 pid="" if process is None else repr(process.pid),
-                id=shown_id(spec.id) if spec is not None and is_named else "",
+                id=self._sources.ids(spec.id) if spec is not None and is_named else "",
                 name="",
                 label="" if process is None else cut(process.label),
                 kind="worker" if spec is None else spec.type,
@@ -186,7 +186,7 @@ class _Sketch:
         family = self._scan.family_of(process)
         return ProcessRow(
             pid=repr(pid),
-            id=shown_id(spec.id) if spec is not None and is_named else "",
+            id=self._sources.ids(spec.id) if spec is not None and is_named else "",
             name=cut(process.name or ""),
             label=cut(process.label),
             kind="supervisor"
@@ -262,6 +262,12 @@ async def sample(
         "process": sketch.rows,
         "socket": {one.pid: record(one) for one in sockets},
         "topic": {key: record(one) for key, one in topics.items()},
+        "mailbox": {
+            repr(process.pid): record(
+                MailboxRow(repr(process.pid), cut(process.name or ""), cut(process.label), length)
+            )
+            for length, process in found.longest_mailboxes()
+        },
         "crash": {str(one.number): record(one) for one in ledger.crashes},
     }
 

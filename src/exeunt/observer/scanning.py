@@ -8,7 +8,8 @@ those alone that are shown.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from heapq import heappush, heappushpop
 from typing import Final, TypeAlias
 
 from exeunt.channels.endpoint import Endpoint
@@ -19,11 +20,17 @@ from exeunt.kernel.process import Process
 from exeunt.observer.births import Births
 from exeunt.observer.counting import Meter
 from exeunt.observer.ledger import Ledger
-from exeunt.observer.looking import Family, family_of
+from exeunt.observer.looking import Family, Ids, family_of
 from exeunt.observer.rows import Extent
 
 STEP: Final = 250
 """After how many processes that are looked at in passing the others run."""
+
+MANY_MESSAGES: Final = 10
+"""From how many messages that wait a mailbox is a long one: a few come and go all the time."""
+
+MOST_MAILBOXES: Final = 8
+"""How many long mailboxes are listed."""
 
 Rest: TypeAlias = Callable[[], Awaitable[None]]
 """What is awaited between two steps: trio's checkpoint."""
@@ -38,6 +45,7 @@ class Sources:
     births: Births
     hubs: tuple[PubSub, ...] = ()
     own: Pid | None = None
+    ids: Ids = field(default_factory=Ids)
 
 
 class Spawned:
@@ -88,6 +96,23 @@ class Scan:
         self.endpoints: list[Process] = []
         self.own: set[Pid] = set()
         self.count = 0
+        # A heap of the longest mailboxes; of equal ones the older process comes first.
+        self._mailboxes: list[tuple[int, int, Process]] = []
+
+    def note_mailbox(self, process: Process) -> None:
+        """Note a process if its mailbox is one of the longest."""
+        length = len(process.mailbox.messages)
+        if length < MANY_MESSAGES:
+            return
+        entry = (length, -process.pid.number, process)
+        if len(self._mailboxes) < MOST_MAILBOXES:
+            heappush(self._mailboxes, entry)
+        else:
+            heappushpop(self._mailboxes, entry)
+
+    def longest_mailboxes(self) -> list[tuple[int, Process]]:
+        """Return those with the longest mailboxes, the longest first."""
+        return [(length, process) for length, _, process in sorted(self._mailboxes, reverse=True)]
 
     def family_of(self, process: Process) -> Family | None:
         """Return the children of a supervisor, looked up once."""
@@ -130,6 +155,7 @@ async def scan(node: Node, sources: Sources, extent: Extent, rest: Rest) -> Scan
             found.own.add(process.pid)
         else:
             found.count += 1
+            found.note_mailbox(process)
             sources.meter.install(process)
         if process is node.main or found.is_supervised(process, parent):
             continue

@@ -13,7 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from exeunt.observer.view import Line, View, age_of, sparkline
+from exeunt.observer.view import Line, View, age_of, short, sparkline
 
 COLOURS: Final[Mapping[str, str]] = {
     "running": "blue",
@@ -27,6 +27,11 @@ COLOURS: Final[Mapping[str, str]] = {
 }
 
 FLASH_SECONDS: Final = 2.0
+
+NARROW: Final = 100
+MEDIUM: Final = 120
+WIDE: Final = 160
+"""Columns from which more is shown of each process."""
 
 _ABOVE = 4  # lines above the tree: the title, the curves, an empty one, the head of the table
 _BELOW = 3  # lines below it
@@ -44,6 +49,9 @@ class Screen:
         self.status = "connecting"
         self._pids: dict[str, str] = {}
         self._flashes: dict[str, float] = {}
+        # Keys whose children are hidden, and those that were hidden or not as they came.
+        self._folded: set[str] = set()
+        self._known: set[str] = set()
 
     def begin(self) -> None:
         """Take what comes next for no news."""
@@ -52,13 +60,21 @@ class Screen:
 
     def chosen(self, view: View) -> Line | None:
         """Return the line that the cursor is on."""
-        lines = view.lines() if view.picture else []
+        lines = self._lines(view) if view.picture else []
         return lines[self.cursor] if self.cursor < len(lines) else None
 
     def move(self, view: View, steps: int) -> None:
         """Move the cursor, within the tree."""
-        count = len(view.lines()) if view.picture else 1
+        count = len(self._lines(view)) if view.picture else 1
         self.cursor = max(0, min(self.cursor + steps, count - 1))
+
+    def fold(self, view: View, *, is_folded: bool) -> None:
+        """Hide what is below the chosen line, or show it."""
+        chosen = self.chosen(view)
+        if chosen is not None and is_folded:
+            self._folded.add(chosen.key)
+        elif chosen is not None:
+            self._folded.discard(chosen.key)
 
     def draw(self, view: View, width: int, height: int) -> RenderableType:
         """Return the whole screen."""
@@ -70,7 +86,7 @@ class Screen:
         if not self.shows_tree:
             room = height - _ABOVE - 1
             return Group(title, self._curves(view, width), *_clients(view, room))
-        lines = view.lines()
+        lines = self._lines(view)
         room = max(1, height - _ABOVE - _BELOW)
         self.cursor = min(self.cursor, len(lines) - 1)
         self.top = max(min(self.top, self.cursor), self.cursor - room + 1, 0)
@@ -78,10 +94,19 @@ class Screen:
         return Group(title, self._curves(view, width), Text(), tree, *self._foot(view, lines, room))
 
     def draw_all(self, view: View, width: int) -> RenderableType:
-        """Return the whole tree, however long."""
-        return Group(self._curves(view, width), Text(), self._tree(view, view.lines(), width, None))
+        """Return everything there is, however long."""
+        tree = self._tree(view, self._lines(view), width, None)
+        return Group(self._curves(view, width), Text(), tree, *_clients(view, None))
 
     # ---------------------------------------------------------------------------------------------
+
+    def _lines(self, view: View) -> list[Line]:
+        # What belongs to the observer itself comes folded.
+        for key, row in view.picture["process"].items():
+            if key not in self._known and row["is_own"] and row["kind"] == "supervisor":
+                self._folded.add(key)
+        self._known = set(view.picture["process"])
+        return view.lines(self._folded)
 
     def _note_restarts(self, view: View) -> None:
         now = time.monotonic()
@@ -111,15 +136,15 @@ class Screen:
         return text
 
     def _tree(self, view: View, lines: list[Line], width: int, at: int | None = -1) -> Table:
-        table = Table(box=None, padding=(0, 1), pad_edge=True, expand=True, header_style="dim")
-        table.add_column("process", ratio=3, no_wrap=True, overflow="ellipsis")
+        table = Table(box=None, padding=(0, 1, 0, 0), expand=True, header_style="dim")
+        table.add_column(" process", ratio=3, no_wrap=True, overflow="ellipsis")
         table.add_column("state", width=10, no_wrap=True)
-        for name, size in (("mbox", 6), ("msg/s", 7), ("links", 5), ("mon", 4), ("rest", 4)):
+        for name, size in (("mbox", 6), ("msg/s", 6), *_peers(width), ("rest", 6)):
             table.add_column(name, justify="right", width=size, no_wrap=True)
         table.add_column("uptime", justify="right", width=9, no_wrap=True)
-        if width >= 120:
+        if width >= MEDIUM:
             table.add_column("current line", ratio=2, no_wrap=True, overflow="ellipsis")
-        if width >= 160:
+        if width >= WIDE:
             table.add_column("last crash", ratio=1, no_wrap=True, overflow="ellipsis")
         for number, line in enumerate(lines):
             is_chosen = at is not None and self.top + number == self.cursor
@@ -131,23 +156,27 @@ class Screen:
     def _cells(self, line: Line, now: float, width: int) -> list[Text]:
         row = line.row
         if row is None:
-            more = Text().append(line.guides, style="bright_black")
+            more = Text(" ").append(line.guides, style="bright_black")
             return [more.append(f"and {line.more:,} more", style="italic")]
         colour = COLOURS.get(row["status"], "white")
-        process = Text().append(line.guides, style="bright_black")
+        process = Text(" ").append(line.guides, style="bright_black")
         process.append("■ " if row["kind"] == "supervisor" else "● ", style=colour)
         title = row["id"] or row["name"] or row["label"] or "(not running)"
         process.append(title, style="dim" if row["is_own"] else "bold")
+        if line.is_folded:
+            process.append(" ▸")
         if row["label"] != title:
             process.append(f" {row['label']}", style="bright_black")
         process.append(f" {row['pid']}", style="bright_black")
         cells = [process, Text(row["status"], style=colour)]
-        counts = ("mailbox", "rate", "links", "monitors", "restarts")
-        cells += [Text(f"{row[name]:g}", style="" if row[name] else "dim") for name in counts]
+        peers = [name for name, _ in _peers(width)]
+        counts = ["mailbox", "rate", *peers, "restarts"]
+        counts = ["monitors" if name == "mon" else name for name in counts]
+        cells += [Text(short(row[name]), style="" if row[name] else "dim") for name in counts]
         cells.append(Text(age_of(row, now)))
-        if width >= 120:
+        if width >= MEDIUM:
             cells.append(Text(row["line"], style="dim"))
-        if width >= 160:
+        if width >= WIDE:
             cells.append(Text(row["crash"], style="red"))
         return cells
 
@@ -157,17 +186,19 @@ class Screen:
         about = ""
         if chosen is not None:
             crash = f"; last crash: {chosen['crash']}" if chosen["crash"] else ""
-            about = f"{chosen['pid']} {chosen['line']}{crash}"
+            peers = f"{_some(chosen['links'], 'link')}, {_some(chosen['monitors'], 'monitor')}"
+            about = f"{chosen['pid']} {chosen['line']}; {peers}{crash}"
         sockets, topics = view.picture["socket"], view.picture["topic"]
         crashes: list[Mapping[str, Any]] = list(view.picture["crash"].values())
-        last = f", the last: {crashes[-1]['label']} {crashes[-1]['reason']}" if crashes else ""
+        last = f", the last: {_whose(crashes[-1])} {crashes[-1]['reason']}" if crashes else ""
+        members = f" ({_members(topics)})" if topics else ""
         totals = (
-            f"{len(sockets)} sockets, {node['topics']} topics ({_members(topics)}), "
-            f"{node['restarts']} restarts, {node['crashes']} crashes{last}"
+            f"{_some(len(sockets), 'socket')}, {_some(node['topics'], 'topic')}{members}, "
+            f"{_some(node['restarts'], 'restart')}, {_some(node['crashes'], 'crash', 'crashes')}"
+            f"{last}"
         )
-        keys = "arrows and page keys move, tab shows sockets, topics and crashes, q ends"
-        if view.allows_kill:
-            keys += ", k kills"
+        keys = "arrows move and fold, tab: sockets, topics, crashes, "
+        keys += "k kills, q ends" if view.allows_kill else "q ends"
         shown = f" {self.note or keys}"
         if len(lines) > room:
             shown += f"  {self.top + 1}-{min(self.top + room, len(lines))} of {len(lines)}"
@@ -182,24 +213,58 @@ class Screen:
         return texts
 
 
-def _clients(view: View, room: int) -> list[Text]:
-    """List sockets, topics with their members, and crashes, each in a third of the room."""
+def _clients(view: View, room: int | None) -> list[Text]:
+    """List sockets, topics with their members, and crashes; `room` lines are there for all."""
     sections: list[tuple[str, list[str]]] = [
         ("Sockets", [_socket(one) for one in view.picture["socket"].values()]),
         ("Topics", [_topic(one) for one in view.picture["topic"].values()]),
+        ("Long mailboxes", [_mailbox(one) for one in _longest(view)]),
         ("Crashes", [_crash(one) for one in reversed(view.picture["crash"].values())]),
     ]
-    each = max(1, room // len(sections) - 2)
+    lengths = [max(1, len(rows)) for _, rows in sections]
+    shares = lengths if room is None else _shares(lengths, room - 2 * len(sections))
     texts: list[Text] = []
-    for name, rows in sections:
+    for (name, rows), share in zip(sections, shares, strict=True):
         texts += [Text(), Text(f" {name} ({len(rows)})", style="bold")]
-        left = len(rows) - each
-        shown = rows if left <= 0 else [*rows[: each - 1], f"and {left + 1:,} more"]
+        left = len(rows) - share
+        shown = rows if left <= 0 else [*rows[: share - 1], f"and {left + 1:,} more"]
         texts += [Text(f"   {row}") for row in shown or ["none"]]
     for text in texts:
         text.no_wrap = True
         text.overflow = "ellipsis"
     return texts
+
+
+def _shares(lengths: list[int], room: int) -> list[int]:
+    """Share lines out: nobody gets more than asked for, and who asks for little gets all of it."""
+    shares = [0] * len(lengths)
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    for place, index in enumerate(order):
+        fair = (room - sum(shares)) // (len(order) - place)
+        shares[index] = max(1, min(lengths[index], fair))
+    return shares
+
+
+def _peers(width: int) -> tuple[tuple[str, int], ...]:
+    """Return the columns that a narrow screen has no room for; its foot tells them of one row."""
+    return () if width < NARROW else (("links", 6), ("mon", 6))
+
+
+def _some(count: int, one: str, several: str = "") -> str:
+    return f"{count:,} {one if count == 1 else several or one + 's'}"
+
+
+def _whose(row: Mapping[str, Any]) -> str:
+    name: str = row["name"] or row["label"]
+    return name
+
+
+def _longest(view: View) -> list[Mapping[str, Any]]:
+    return sorted(view.picture.get("mailbox", {}).values(), key=lambda one: -one["mailbox"])
+
+
+def _mailbox(row: Mapping[str, Any]) -> str:
+    return f"{row['pid']} {_whose(row)}: {row['mailbox']:,}"
 
 
 def _socket(row: Mapping[str, Any]) -> str:
@@ -216,7 +281,8 @@ def _topic(row: Mapping[str, Any]) -> str:
 
 def _crash(row: Mapping[str, Any]) -> str:
     at = time.strftime("%H:%M:%S", time.localtime(row["at"]))
-    return f"{at} {row['pid']} {row['name'] or row['label']}: {row['reason']} in {row['where']}"
+    where = f" in {row['where']}" if row["where"] else ""
+    return f"{at} {row['pid']} {_whose(row)}: {row['reason']}{where}"
 
 
 def _members(topics: Mapping[str, Mapping[str, Any]]) -> str:

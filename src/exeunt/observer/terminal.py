@@ -6,6 +6,8 @@ leads to its port.
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 import re
 import sys
@@ -14,6 +16,7 @@ import tty
 from collections import deque
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Final
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import trio
@@ -31,6 +34,12 @@ from exeunt.observer.sampler import TOPIC
 from exeunt.observer.screen import Screen
 from exeunt.observer.view import View
 
+PIPE_WIDTH: Final = 160
+"""Columns of a line that goes into a pipe or a file, unless COLUMNS says otherwise."""
+
+PATIENCE: Final = 2.0
+"""Seconds that the second picture may take, before the first alone is shown."""
+
 _KEY = re.compile(rb"\x1b\[[0-9;]*[A-Za-z~]|\x1bO.|.", re.DOTALL)
 
 _KEYS = {
@@ -47,6 +56,12 @@ _KEYS = {
 }
 
 
+_FOLDS = {b"\x1b[D": True, b"\x1bOD": True, b"\x1b[C": False, b"\x1bOC": False}
+
+# What is drawn with, where the terminal or the file has only ASCII.
+_PLAIN = str.maketrans("─│├└■●▸…▁▂▃▄▅▆▇█", "-||`#*>.__..--##")
+
+
 def address_of(url: str) -> tuple[str, str]:
     """Return the URL of the socket, and the token, from the URL that an observer has logged.
 
@@ -57,6 +72,10 @@ def address_of(url: str) -> tuple[str, str]:
         raise ValueError(
             f"the URL of an observer is like http://127.0.0.1:4040/#token=..., not {url!r}"
         )
+    try:
+        parts.port  # noqa: B018 - it is looked at here for the first time
+    except ValueError as error:
+        raise ValueError(f"in {url!r} the port is none: {error}") from None
     token = parse_qs(parts.fragment).get("token", [""])[0]
     path = parts.path.rstrip("/").removesuffix("/socket")
     return urlunsplit((parts.scheme, parts.netloc, f"{path}/socket", "", "")), token
@@ -131,6 +150,8 @@ class Terminal:
             return False
         if key in _KEYS:
             self._screen.move(self._view, _KEYS[key])
+        elif key in _FOLDS:
+            self._screen.fold(self._view, is_folded=_FOLDS[key])
         elif key == b"\t":
             self._screen.shows_tree = not self._screen.shows_tree
         elif key in (b"k", b"K"):
@@ -182,21 +203,42 @@ def _keys() -> Generator[_Keyboard]:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
 
 
+def _allow_any_text() -> None:
+    """Have what the output has no letters for written with others, so that it never fails."""
+
+    def replaced(error: UnicodeError) -> tuple[str, int]:
+        assert isinstance(error, UnicodeEncodeError)
+        plain = error.object[error.start : error.end].translate(_PLAIN)
+        return "".join(one if one.isascii() else "?" for one in plain), error.end
+
+    codecs.register_error("exeunt.observer", replaced)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="exeunt.observer")
+
+
 async def _join(socket: ClientSocket) -> ClientChannel:
     return await socket.join(TOPIC, max_events=200, on_overflow="drop_oldest", tell_rejoins=True)
 
 
 async def watch(url: str, token: str, *, once: bool) -> None:
-    """Show a node in this terminal; with `once`, print its tree and be done.
+    """Show a node in this terminal; with `once`, print what there is and be done.
 
-    Raises `ConnectFailed` if the observer does not answer, or refuses.
+    That is also what a terminal without a cursor gets. Raises `ConnectFailed` if the observer does
+    not answer, or refuses.
     """
+    _allow_any_text()
     console = Console()
+    if not (console.is_terminal or "COLUMNS" in os.environ):
+        console = Console(width=PIPE_WIDTH)
     async with connect(url, auth_token=token or None, retry_refused=False) as socket:
         channel = await _join(socket)
-        if once:
+        if once or console.is_dumb_terminal:
             view = View()
             view.begin(channel.response)
+            # Messages a second are those between two pictures.
+            with trio.move_on_after(PATIENCE):
+                while not (view.node["messages"] or len(view.history) > 1):
+                    view.take((await channel.receive()).payload)
             console.print(Screen().draw_all(view, console.size.width))
             return
         await Terminal(socket, channel, console).run()

@@ -10,7 +10,7 @@ Plain data and functions.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -29,6 +29,7 @@ class Line:
     guides: str
     row: Mapping[str, Any] | None
     more: int = 0
+    is_folded: bool = False
 
 
 class View:
@@ -70,8 +71,8 @@ class View:
         """Return the points of a curve: 1 processes, 2 messages a second, 3 loop lag."""
         return [point[index] for point in self.history]
 
-    def lines(self) -> list[Line]:
-        """Return the tree, from the top down."""
+    def lines(self, folded: Container[str] = ()) -> list[Line]:
+        """Return the tree, from the top down, without what is below the keys that are folded."""
         processes = self.picture["process"]
         found: list[Line] = []
         roots = self.node["roots"]
@@ -87,7 +88,11 @@ class View:
                 if more:
                     found.append(Line(f"{below}/more", before, None, more))
                 continue
-            found.append(Line(key, before, row))
+            has_any = bool(row["children"] or row["more"])
+            is_folded = has_any and key in folded
+            found.append(Line(key, before, row, is_folded=is_folded))
+            if is_folded:
+                continue
             children = [(child, 0) for child in row["children"]]
             if row["more"]:
                 children.append(("", row["more"]))
@@ -106,6 +111,15 @@ def sparkline(points: list[float], width: int, least: float) -> str:
     )
 
 
+def short(value: float) -> str:
+    """Write a number in at most six characters, below a thousand million."""
+    for limit, unit, name in ((1000, 1, ""), (10_000, 1, ""), (1e6, 1e3, "k"), (1e9, 1e6, "M")):
+        if value < limit:
+            digits = 1 if limit in (1000, 1e9) else 0
+            return f"{value / unit:.{digits}f}".removesuffix(".0") + name
+    return f"{value:.0e}"
+
+
 def duration(seconds: float) -> str:
     """Write a time in its largest unit."""
     for limit, unit, name in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
@@ -122,4 +136,4 @@ def age_of(row: Mapping[str, Any], now: float) -> str:
     return f"> {age}" if row["is_older"] else age
 
 
-__all__ = ["Line", "View", "age_of", "duration", "sparkline"]
+__all__ = ["Line", "View", "age_of", "duration", "short", "sparkline"]

@@ -1,9 +1,11 @@
-// The curves: a few numbers over the last two minutes, each drawn to its own highest.
+// The curves: a few numbers over the last two minutes, each drawn to its own highest. As long as there
+// is less to show they are drawn wider, so that somebody who has just come sees more than a corner.
 
 import {make, setText} from "./page.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const POINTS = 240;
+const FEWEST = 60;
 
 export class Curve {
   constructor(figure, title, show, least) {
@@ -42,14 +44,16 @@ export class Curve {
     const {points} = this;
     if (points.length === 0) return;
     const highest = Math.max(this.least, ...points);
-    const first = POINTS - points.length;
+    const across = Math.max(points.length, FEWEST);
+    const step = POINTS / across;
+    const x = (index) => ((across - points.length + index + 0.5) * step).toFixed(1);
     const line = points
-      .map((one, index) => `${first + index + 0.5},${(96 - (one / highest) * 90).toFixed(1)}`)
+      .map((one, index) => `${x(index)},${(96 - (one / highest) * 90).toFixed(1)}`)
       .join("L");
     const last = points.at(-1);
     this.stroke.setAttribute("d", points.length > 1 ? `M${line}` : "");
     this.area.setAttribute(
-      "d", points.length > 1 ? `M${first + 0.5},100L${line}L${POINTS - 0.5},100Z` : "",
+      "d", points.length > 1 ? `M${x(0)},100L${line}L${x(points.length - 1)},100Z` : "",
     );
     this.svg.setAttribute("aria-label", `${this.title}: now ${this.show(last)}`);
     setText(this.value, this.show(last));

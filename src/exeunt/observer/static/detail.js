@@ -1,9 +1,19 @@
 // One process, closely. A child that is restarted is followed: the pane shows the process that has
 // taken its place.
 
-import {make, setText} from "./page.js";
+import {make, number, pidButton, setText} from "./page.js";
 
 const ARMED_FOR = 4000;
+
+function parts(values, count) {
+  const found = values.flatMap((value, index) => {
+    const pid = /^<\d+\.\d+>/.exec(value)?.[0];
+    const part = pid ? pidButton(pid, value) : value;
+    return index ? [", ", part] : [part];
+  });
+  if (count > values.length) found.push(` and ${(count - values.length).toLocaleString("en")} more`);
+  return found;
+}
 
 export class Detail {
   constructor(ui, look) {
@@ -32,7 +42,7 @@ export class Detail {
     setText(this.ui.killNote, "");
     this.ui.pane.hidden = false;
     setText(this.ui.title, subject || "not running");
-    this.ui.body.replaceChildren();
+    this.clear();
     this.ui.kill.hidden = true;
     if (isAsked) setText(this.ui.note, "");
     this.channel = null;
@@ -53,7 +63,8 @@ export class Detail {
       .receive("ok", (detail) => this.show(detail, channel))
       .receive("error", ({reason}) => {
         if (this.channel !== channel) return;
-        setText(this.ui.note, `${subject}: ${reason}`);
+        // One that was in the tree a moment ago was there.
+        setText(this.ui.note, this.key === null ? `${subject}: ${reason}` : `${subject} has ended`);
         channel.leave();
         this.channel = null;
       });
@@ -69,6 +80,13 @@ export class Detail {
     if (told && !told.includes(" now: ")) setText(this.ui.note, `${told}. In its place now: ${row.pid}`);
   }
 
+  // There is another session, to which the channel does not belong.
+  renew() {
+    if (!this.channel) return;
+    this.channel = null;
+    this.open(this.subject, this.key, false);
+  }
+
   close() {
     this.channel?.leave();
     this.channel = this.key = this.subject = null;
@@ -81,43 +99,56 @@ export class Detail {
     this.seen = detail;
     this.subject = detail.pid;
     setText(this.ui.title, `${detail.name || detail.label} ${detail.pid}`);
-    const facts = make("dl", "facts");
-    const add = (name, value) => {
-      if (value === "" || value.length === 0) return;
-      const described = make("dd");
-      described.append(...[value].flat());
-      facts.append(make("dt", "", name), described);
-    };
-    add("state", detail.status);
-    add("runs", detail.label);
-    add("started by", this.peers(detail.parent ? [detail.parent] : [], 1));
-    add("traps exits", detail.traps_exits ? "yes" : "no");
     const kinds = Object.entries(detail.waiting).map(([kind, count]) => `${kind} × ${count}`);
-    add("mailbox", detail.mailbox === 0 ? "empty" : `${detail.mailbox}: ${kinds.join(", ")}`);
-    add("links", this.peers(detail.links, detail.link_count));
-    add("monitors", this.peers(detail.monitors, detail.monitor_count));
-    add("monitored by", this.peers(detail.monitored_by, detail.monitored_by_count));
-    add("restarts", String(detail.restarts));
-    add("last crash", detail.crash);
-    const stack = make("pre", "stack", detail.stack.join("\n") || "(it has not begun)");
-    stack.tabIndex = 0;
-    const title = make("h3", "unseen", "Where its code stands, innermost last");
-    this.ui.body.replaceChildren(facts, title, stack);
+    // Of very many only the first are looked at.
+    const counted = Object.values(detail.waiting).reduce((sum, count) => sum + count, 0);
+    const among = counted < detail.mailbox ? ` among the first ${number(counted)}` : "";
+    const waiting = detail.mailbox === 0
+      ? "empty" : `${number(detail.mailbox)}: ${kinds.join(", ")}${among}`;
+    this.fact("state", [detail.status]);
+    this.fact("runs", [detail.label]);
+    this.fact("started by", detail.parent ? [detail.parent] : []);
+    this.fact("traps exits", [detail.traps_exits ? "yes" : "no"]);
+    this.fact("mailbox", [waiting]);
+    this.fact("links", detail.links, detail.link_count);
+    this.fact("monitors", detail.monitors, detail.monitor_count);
+    this.fact("monitored by", detail.monitored_by, detail.monitored_by_count);
+    this.fact("restarts", [String(detail.restarts)]);
+    this.fact("last crash", detail.crash ? [detail.crash] : []);
+    const lines = detail.stack.length ? detail.stack : ["(it has not begun)"];
+    if (this.stackText !== lines.join("\n")) {
+      this.stackText = lines.join("\n");
+      this.stack.replaceChildren(...lines.map((line) => make("span", "", line)));
+    }
     this.ui.kill.hidden = !this.canKill || detail.is_own || detail.status === "dead";
   }
 
-  peers(names, count) {
-    const parts = names.flatMap((name, index) => {
-      const pid = /^<\d+\.\d+>/.exec(name)?.[0];
-      const part = pid ? make("button", "link", name) : document.createTextNode(name);
-      if (pid) {
-        part.type = "button";
-        part.addEventListener("click", () => this.look(pid));
-      }
-      return index ? [", ", part] : [part];
-    });
-    if (count > names.length) parts.push(` and ${(count - names.length).toLocaleString("en")} more`);
-    return parts;
+  // What is told of a process, empty: each part is made again only when it changes, so that a link
+  // that is pressed is still there when it is let go, and keeps the focus.
+  clear() {
+    this.facts = new Map();
+    this.list = make("dl", "facts");
+    this.stack = make("pre", "stack");
+    this.stack.tabIndex = 0;
+    this.stackText = null;
+    const title = make("h3", "unseen", "Where its code stands, innermost last");
+    this.ui.body.replaceChildren(this.list, title, this.stack);
+    this.ui.body.hidden = true;
+  }
+
+  fact(name, values, count = values.length) {
+    this.ui.body.hidden = false;
+    let fact = this.facts.get(name);
+    if (!fact) {
+      fact = {text: null, term: make("dt", "", name), described: make("dd")};
+      this.facts.set(name, fact);
+      this.list.append(fact.term, fact.described);
+    }
+    const text = JSON.stringify([values, count]);
+    if (fact.text === text) return;
+    fact.text = text;
+    fact.term.hidden = fact.described.hidden = count === 0;
+    fact.described.replaceChildren(...parts(values, count));
   }
 
   kill() {

@@ -2,7 +2,7 @@
 
 import {Curve} from "./curves.js";
 import {Detail} from "./detail.js";
-import {List, crashItem, socketItem, topicItem} from "./lists.js";
+import {List, crashItem, mailboxItem, socketItem, topicItem} from "./lists.js";
 import {milliseconds, number, setText} from "./page.js";
 import {Session} from "./session.js";
 import {Store} from "./store.js";
@@ -25,7 +25,8 @@ const curves = [
   new Curve(by("curve-lag"), "loop lag", milliseconds, 0.005),
 ];
 const lists = [
-  new List(by("crashes"), "crash", crashItem, "none since the observer runs", true),
+  new List(by("crashes"), "crash", crashItem, "none since the observer runs", "number"),
+  new List(by("mailboxes"), "mailbox", mailboxItem, "none", "mailbox"),
   new List(by("sockets"), "socket", socketItem, "nobody is connected"),
   new List(by("topics"), "topic", topicItem, "no topic has subscribers"),
 ];
@@ -72,7 +73,22 @@ function watch(token) {
     },
   });
   detail.session = session;
+  detail.renew();
 }
+
+// A pid in the lists and in the detail.
+addEventListener("click", (event) => {
+  const pid = event.target.closest?.("[data-look]")?.dataset.look;
+  if (pid) look(pid);
+});
+
+addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && !by("detail").hidden) {
+    const wasWithin = by("detail").contains(document.activeElement);
+    detail.close();
+    if (wasWithin) tree.refocus();
+  }
+});
 
 function setStatus(status) {
   document.body.dataset.status = status;
@@ -83,6 +99,7 @@ function setStatus(status) {
 function draw() {
   tree.draw(store);
   for (const list of lists) list.draw(store);
+  by("mailboxes-pane").hidden = Object.keys(store.rows("mailbox")).length === 0;
   detail.follow(store.rows("process"));
   const {node} = store;
   setText(by("title"), `exeunt observer, node ${node.number}`);

@@ -19,8 +19,30 @@ export function setData(element, name, value) {
   }
 }
 
+// Something to press that has a process shown; `observer.js` listens for it.
+export function pidButton(pid, text = pid) {
+  const button = make("button", "link", text);
+  button.type = "button";
+  button.dataset.look = pid;
+  return button;
+}
+
+// Have just these children in this order, and leave alone those that are in their place.
+export function putInOrder(parent, children) {
+  const wanted = new Set(children);
+  for (const child of [...parent.children]) if (!wanted.has(child)) child.remove();
+  for (const [index, child] of children.entries()) {
+    if (parent.children[index] !== child) parent.insertBefore(child, parent.children[index] ?? null);
+  }
+}
+
+// Made once: to make them takes far longer than to use them.
+const ONE_DIGIT = new Intl.NumberFormat("en", {maximumFractionDigits: 1});
+const NO_DIGITS = new Intl.NumberFormat("en", {maximumFractionDigits: 0});
+
 export function number(value) {
-  return value.toLocaleString("en", {maximumFractionDigits: value < 10 ? 1 : 0});
+  if (value === 0) return "0";
+  return (value < 10 ? ONE_DIGIT : NO_DIGITS).format(value);
 }
 
 export function duration(seconds) {

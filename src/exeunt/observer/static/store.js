@@ -25,7 +25,8 @@ export class Store {
       const rows = (this.picture[section] ??= {});
       for (const key of drop ?? []) delete rows[key];
       Object.assign(rows, put);
-      for (const [key, changed] of Object.entries(fields ?? {})) Object.assign(rows[key], changed);
+      // Another object for a row that has changed, so that one that has not can be told by it.
+      for (const [key, changed] of Object.entries(fields ?? {})) rows[key] = {...rows[key], ...changed};
     }
     return true;
   }

@@ -2,6 +2,7 @@
 
 import {duration, make, number, setData, setText} from "./page.js";
 
+const MANY = 300; // rows, from which on those out of sight are not laid out
 const FLASH = {new: 2000, restart: 3000};
 
 export class Tree {
@@ -37,6 +38,7 @@ export class Tree {
     if (node.more_roots > 0) {
       this.order.push({key: "/more", depth: 0, lines: [], more: node.more_roots});
     }
+    setData(this.root, "many", this.order.length > MANY);
     const present = new Set();
     let before = null;
     for (const place of this.order) {
@@ -142,6 +144,12 @@ export class Tree {
   update(row, place, node) {
     const process = this.processes[place.key];
     const {element} = row;
+    const age = duration(Math.max(0, node.now - process.since));
+    setText(row.uptime, process.pid && process.since ? (process.is_older ? `> ${age}` : age) : "");
+    // Of a thousand rows most stay as they are from one look to the next.
+    const shape = [place.lines, place.depth, place.index, place.count, this.closed.has(place.key)].join();
+    if (row.process === process && row.shape === shape) return;
+    Object.assign(row, {process, shape});
     this.guide(row, place.lines);
     element.setAttribute("aria-level", String(place.depth + 1));
     element.setAttribute("aria-posinset", String(place.index));
@@ -166,10 +174,9 @@ export class Tree {
     this.count(row.links, process.links);
     this.count(row.monitors, process.monitors);
     this.count(row.restarts, process.restarts);
-    const age = duration(Math.max(0, node.now - process.since));
-    setText(row.uptime, process.pid && process.since ? (process.is_older ? `> ${age}` : age) : "");
     setText(row.line, process.line);
     row.line.title = process.line;
+    setData(row.line, "library", / at exeunt\./.test(process.line));
     setText(row.crash, process.crash);
     row.crash.title = process.crash;
     const {last} = row;
@@ -198,6 +205,7 @@ export class Tree {
 
   select(key) {
     this.chosen = key;
+    this.rows.get(key)?.element.scrollIntoView({block: "nearest"});
     for (const row of this.rows.values()) {
       row.element.setAttribute("aria-selected", String(row.key !== undefined && row.key === key));
     }
@@ -213,6 +221,10 @@ export class Tree {
       row.element.focus();
       row.element.scrollIntoView({block: "nearest"});
     }
+  }
+
+  refocus() {
+    if (this.focused !== null) this.focus(this.focused);
   }
 
   fold(key, isClosed) {

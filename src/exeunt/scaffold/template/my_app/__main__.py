@@ -2,26 +2,16 @@
 
 import argparse
 import logging
+import sys
 
-from exeunt import Supervisor, Watcher, run, wait_exit
+from exeunt import ChildSpec, StartFailed, Supervisor, run, wait_exit
 from exeunt.channels import Endpoint
-from my_app.visitors import Visitors
-from my_app.web import HUB, VisitorSocket
+from my_app.tree import lobby, observer
 
 
-async def serve(host: str, port: int) -> None:
+async def serve(children: list[ChildSpec]) -> None:
     """Run the supervision tree until it ends."""
-    supervisor = await Supervisor.start_link(
-        [
-            Visitors.named("visitors").child(),
-            Watcher.named("watcher").child(),
-            # Last, so that it is the first to stop: then the others still see everybody off.
-            Endpoint.named("endpoint").child(
-                {"/socket": VisitorSocket}, host=host, port=port, hub=HUB
-            ),
-        ],
-        strategy="rest_for_one",
-    )
+    supervisor = await Supervisor.named("my_app").start_link(children)
     print(f"Open for visitors at {await Endpoint.url('endpoint')}", flush=True)
     await wait_exit(supervisor)
 
@@ -31,12 +21,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m my_app", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument("--port", type=int, default=4000, help="port; 0 for any (%(default)s)")
+    parser.add_argument(
+        "--observe",
+        metavar="PORT",
+        type=int,
+        nargs="?",
+        const=4040,
+        help="show the processes, live, on a page of their own (on port %(const)s)",
+    )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s")
+    children = [lobby(arguments.host, arguments.port)]
+    if arguments.observe is not None:
+        children.append(observer(arguments.observe))
     try:
-        run(serve, arguments.host, arguments.port)
+        run(serve, children)
     except KeyboardInterrupt:
         print("Everybody out.")
+    except StartFailed as failed:
+        sys.exit(str(failed))
 
 
 if __name__ == "__main__":

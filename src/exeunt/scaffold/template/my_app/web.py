@@ -1,13 +1,21 @@
-"""What visitors speak to: a socket with one channel, the lobby."""
+"""What visitors speak to: a page, and a socket with one channel, the lobby."""
 
+from pathlib import Path
 from typing import Any
 
-from exeunt import Departure, Watcher
+from exeunt import CallFailed, Departure, Watcher
 from exeunt.channels import Channel, Error, InResult, JoinResult, Ok, PubSub, Socket
+from exeunt.channels.static import StaticFiles
 from my_app.visitors import Visitors
 
 HUB = PubSub()
 """Carries the broadcasts; the endpoint has the same one."""
+
+PAGES = StaticFiles(
+    Path(__file__).parent / "static",
+    # No script from elsewhere, and no page of somebody else's around this one.
+    headers=(("Content-Security-Policy", "default-src 'self'; frame-ancestors 'none'"),),
+)
 
 LONGEST_NAME = 40
 
@@ -40,8 +48,11 @@ class LobbyChannel(Channel):
 
 async def say_goodbye(departure: Departure, name: str) -> None:
     """Run by the watcher when a visitor's process has ended, whatever the way."""
-    here = await Visitors.leave("visitors", name)
     print(f"{name} has left: {departure.reason}", flush=True)
+    try:
+        here = await Visitors.leave("visitors", name)
+    except CallFailed:
+        return  # Visitors went first, and those who take its place begin with nobody.
     HUB.broadcast("lobby", "left", {"name": name, "here": here})
 
 

@@ -1,103 +1,55 @@
-"""Take the pictures of the chat in docs/images: `make screenshot`.
+"""Take the pictures that README and the documentation use: `make screenshots`.
 
-Starts the chat on a free port and lets a few people meet in it, in a real browser; each of them
-leaves in another way, while two stay and are photographed: one at a desk, one on a phone.
+`python -m scripts.screenshot chat observer` takes those of these subjects only. Each starts what is
+to be seen on a free port, has something happen in it, in a real browser, and ends all of it.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final, NamedTuple, TypeAlias
 
-from playwright.sync_api import Browser, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, Playwright, sync_playwright
 
+from scripts import screenshot_chat, screenshot_dashboard, screenshot_docs, screenshot_observer
 from tests.conftest import PARTS, find_chromium
-from tests.e2e.browser import Visitor, kill, open_browser
-from tests.e2e.programs import Program
+from tests.e2e.browser import open_browser
 
-IMAGES = Path(__file__).parents[1] / "docs" / "images"
-LARGEST = 300_000
-ROOM = "lobby"
+Taker: TypeAlias = Callable[[Playwright, Path, Browser], None]
 
-DESK = {"viewport": {"width": 1120, "height": 816}, "color_scheme": "light"}
-PHONE = {
-    "viewport": {"width": 390, "height": 844},
-    "color_scheme": "dark",
-    "device_scale_factor": 2,
-    "is_mobile": True,
-    "has_touch": True,
+
+class Subject(NamedTuple):
+    """Something to take pictures of."""
+
+    take_all: Taker
+    pictures: Sequence[str]
+
+
+SUBJECTS: Final = {
+    "chat": Subject(screenshot_chat.take_all, screenshot_chat.PICTURES),
+    "observer": Subject(screenshot_observer.take_all, screenshot_observer.PICTURES),
+    "dashboard": Subject(screenshot_dashboard.take_all, screenshot_dashboard.PICTURES),
+    # The last, because it shows some of the others.
+    "docs": Subject(screenshot_docs.take_all, screenshot_docs.PICTURES),
 }
 
 
-def play(playwright: Playwright, chromium: Path, browser: Browser, url: str) -> None:
-    """Let everybody come, talk, and leave; take the pictures."""
-
-    def enter(name: str, **context: object) -> Visitor:
-        visitor = Visitor(browser, name, **context)
-        visitor.enter(url, ROOM)
-        return visitor
-
-    ada = enter("Ada", **DESK)
-    grace = enter("Grace", **PHONE)
-    ada.say("Shall we try every way out?")
-    grace.hears("Ada", "Shall we try every way out?")
-    grace.say("Yes. I stay and watch.")
-    ada.hears("Grace", "Yes. I stay and watch.")
-
-    edsger = enter("Edsger")
-    edsger.press("leave")
-    ada.sees_left("Edsger", "left")
-
-    dennis = enter("Dennis")
-    dennis.page.close()
-    ada.sees_left("Dennis", "closed the tab")
-
-    with open_browser(playwright, chromium) as doomed:
-        alan = Visitor(doomed, "Alan")
-        alan.enter(url, ROOM)
-        kill(doomed)
-        ada.sees_left("Alan", "connection lost")
-
-    frances = enter("Frances")
-    frances.press("crash")
-    ada.sees_joined("Frances", times=2)
-    frances.is_("live")
-    frances.say("That was only my handler. The page came back by itself.")
-    ada.hears("Frances", "That was only my handler. The page came back by itself.")
-
-    enter("Leslie")
-    ada.sees_here("Ada", "Grace", "Frances", "Leslie")
-    ada.throw_out("Leslie")
-    ada.sees_left("Leslie", "thrown out by Ada")
-
-    grace.sees_left("Leslie", "thrown out by Ada")
-    grace.say("Five ways, and each one told.")
-    ada.hears("Grace", "Five ways, and each one told.")
-    ada.sees_here("Ada", "Grace", "Frances")
-    ada.page.get_by_test_id("text").fill("And who is next?")
-
-    for visitor, name in ((ada, "chat.png"), (grace, "chat-phone-dark.png")):
-        expect(visitor.entries("said").last).to_be_in_viewport()
-        visitor.page.mouse.move(0, 0)
-        path = IMAGES / name
-        visitor.page.screenshot(path=path, animations="disabled", caret="hide")
-        size = path.stat().st_size
-        print(f"{path.relative_to(Path.cwd())}: {size // 1000} kB")
-        if size > LARGEST:
-            sys.exit(f"{name} is larger than {LARGEST // 1000} kB")
-
-
-def main() -> None:
-    """Start what is needed, and end all of it."""
+def main(chosen: Sequence[str]) -> None:
+    """Take the pictures of these subjects, of all of them if none is chosen."""
     chromium = find_chromium()
     if chromium is None:
         sys.exit(f"no Chromium was found: {PARTS['chromium'].install}")
-    IMAGES.mkdir(parents=True, exist_ok=True)
-    with Program("examples.chat", "--port", "0") as chat, sync_playwright() as playwright:
-        url = chat.line(r"Chat rooms are open at (http://\S+)")[1]
-        with open_browser(playwright, chromium) as browser:
-            play(playwright, chromium, browser, url)
+    with sync_playwright() as playwright:
+        for name, subject in SUBJECTS.items():
+            if name in chosen or not chosen:
+                with open_browser(playwright, chromium) as browser:
+                    subject.take_all(playwright, chromium, browser)
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(prog="python -m scripts.screenshot", description=__doc__)
+    parser.add_argument("subjects", nargs="*", choices=[[], *SUBJECTS], metavar="SUBJECT")
+    main(parser.parse_args().subjects)

@@ -1,8 +1,8 @@
 """The guides and the explanations do what they show: their listings are written out and run.
 
-A listing belongs to the file that its first line names (`# chat.py`, `// chat.mjs`); listings of
-one name follow each other in it. A `console` block is what a reader types into a terminal beside
-these files, and what comes of it:
+A listing belongs to the file that its first line names (`# chat.py`, `// chat.mjs`,
+`<!-- chat.html -->`); listings of one name follow each other in it. A `console` block is what a
+reader types into a terminal beside these files, and what comes of it:
 
     $ python chat.py                 the lines below are its output, to the letter
     $ python chat.py 2>&1            the same with what goes to the standard error: the log
@@ -10,9 +10,10 @@ these files, and what comes of it:
     $ kill %1                        it is told to end (SIGTERM); below is the rest of its output
     $ wait %1                        it ends by itself; below is the rest of its output
 
-A line `...` stands for any number of lines. The ports 4000, 4001 and 8080 are replaced by others,
-which are free. Listings that are no programs by themselves are put to use by a `check.py`, which
-the page does not show: it is in `docs/howto/programs/PAGE/`, and is run last.
+A line `...` stands for any number of lines, and how long something took (`0.25s`) may differ. The
+ports 4000, 4001, 4040 and 8080 are replaced by others, which are free. Listings that are no programs
+by themselves are put to use by a `check.py`, which the page does not show: it is in
+`docs/howto/programs/PAGE/`, and is run last.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ DOCS = ROOT / "docs"
 PROGRAMS = DOCS / "howto" / "programs"
 
 # `tests/testing/test_howto.py` runs this one, whose listings are tests.
-TESTED_ELSEWHERE = {"test-a-channel"}
+# `tests/docs/test_install.py` runs this other, which goes into the folder that it makes.
+TESTED_ELSEWHERE = {"test-a-channel", "install"}
 # What a page is run with besides Python; each has a part of that name in tests/conftest.py.
 NEEDS = {"phoenix-js": ("node", "phoenix"), "phone": ("node", "phoenix")}
 
@@ -48,7 +50,8 @@ WITHIN = 30.0
 """Seconds that a command may take on a busy machine."""
 
 _BLOCK = re.compile(r"^( *)```([\w-]+)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
-_NAMED = re.compile(r"(?:#|//) ([\w/-]+\.\w+)\n")
+_TOOK = re.compile(r"\b\d+\.\d\ds\b")
+_NAMED = re.compile(r"(?:#|//|<!--) ([\w/-]+\.\w+)(?: -->)?\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,8 @@ def fits(shown: list[str], said: list[str]) -> bool:
         return not said
     if shown[0].strip() == "...":
         return any(fits(shown[1:], said[skipped:]) for skipped in range(len(said) + 1))
-    return bool(said) and shown[0] == said[0] and fits(shown[1:], said[1:])
+    first, other = (_TOOK.sub("0.00s", lines[0]) if lines else None for lines in (shown, said))
+    return first == other and fits(shown[1:], said[1:])
 
 
 class Command:
@@ -155,8 +159,11 @@ class Command:
         self._seen = len(said)
         return said
 
+    def send(self, sign: signal.Signals) -> None:
+        self._process.send_signal(sign)
+
     def tell_to_end(self) -> None:
-        self._process.send_signal(signal.SIGTERM)
+        self.send(signal.SIGTERM)
 
     def kill(self) -> None:
         """End it if it has not ended, and whatever it has started."""
@@ -182,7 +189,7 @@ class Project:
     page: Page
     folder: Path
     ports: dict[str, str] = field(
-        default_factory=lambda: {port: free_port() for port in ("4000", "4001", "8080")}
+        default_factory=lambda: {port: free_port() for port in ("4000", "4001", "4040", "8080")}
     )
     # Where programs are that are called otherwise than on the page.
     programs: dict[str, list[str]] = field(
@@ -200,7 +207,7 @@ class Project:
 
     def here(self, text: str) -> str:
         """Put the ports of this run in the place of the page's."""
-        return re.sub(r"\b(4000|4001|8080)\b", lambda found: self.ports[found.group()], text)
+        return re.sub(r"\b(4000|4001|4040|8080)\b", lambda found: self.ports[found.group()], text)
 
     def run(self, command: str, shown: list[str]) -> None:
         """Run a command and assert that its output is as shown."""
@@ -282,6 +289,8 @@ def test_every_listing_of_a_page_is_run(name: str) -> None:
     check = PROGRAMS / name / "check.py"
     if check.exists():
         everything += check.read_text(encoding="utf-8")
+    if "pytest" in run:
+        run |= {one for one in programs if one.startswith("test_") or one == "conftest.py"}
     unused = {
         one
         for one in programs - run

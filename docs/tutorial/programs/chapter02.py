@@ -25,7 +25,7 @@ async def room() -> None:
         match await receive():
             case Enter(who, member):
                 members[who] = member
-                tell(members, f"* {who} has come; here are {', '.join(members)}")
+                tell(members, f"* {who} joined; here now: {', '.join(members)}")
             case Say(who, text):
                 tell(members, f"{who}: {text}")
 

@@ -1,4 +1,4 @@
-"""A member crashes; the others never hear of it."""
+"""A member crashes; nobody else hears of it."""
 
 import trio
 from chapter02 import Enter, Say, room
@@ -11,7 +11,7 @@ async def member(who: str, lobby: Pid) -> None:
     while True:
         line = await receive(str)
         if line.endswith("!"):
-            raise ValueError(f"{who} cannot bear to read {line!r}")
+            raise ValueError(f"{who} cannot cope with {line!r}")
         print(f"{who} reads: {line}")
 
 

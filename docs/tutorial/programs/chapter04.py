@@ -11,7 +11,7 @@ async def ear(who: str, lobby: Pid) -> None:
     while True:
         line = await receive(str)
         if line.endswith("!"):
-            raise ValueError(f"{who} cannot bear to read {line!r}")
+            raise ValueError(f"{who} cannot cope with {line!r}")
         print(f"{who} reads: {line}")
 
 

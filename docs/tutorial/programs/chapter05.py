@@ -15,13 +15,13 @@ async def room() -> None:
             case Enter(who, member):
                 members[who] = member
                 names[monitor(member)] = who
-                tell(members, f"* {who} has come; here are {', '.join(members)}")
+                tell(members, f"* {who} joined; here now: {', '.join(members)}")
             case Say(who, text):
                 tell(members, f"{who}: {text}")
             case Down(ref, _, reason) if ref in names:
                 who = names.pop(ref)
                 del members[who]
-                tell(members, f"* {who} has left ({reason}); here are {', '.join(members)}")
+                tell(members, f"* {who} left ({reason}); here now: {', '.join(members)}")
 
 
 async def main() -> None:

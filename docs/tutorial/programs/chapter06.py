@@ -7,13 +7,17 @@ from exeunt import Exit, Pid, Shutdown, exit, link, receive, run, send, spawn, t
 
 async def doorkeeper() -> None:
     trap_exit()
+    guests: set[Pid] = set()
     while True:
         match await receive():
             case Pid() as guest:
                 link(guest)
+                guests.add(guest)
                 print(f"doorkeeper: {guest} is in")
+            case Exit(sender, reason) if sender not in guests:
+                print(f"doorkeeper: {sender} wants me to go ({reason}); I stay")
             case Exit(guest, "normal" | "shutdown" | Shutdown()):
-                print(f"doorkeeper: {guest} has left in order")
+                print(f"doorkeeper: {guest} left in good order")
             case Exit(guest, reason):
                 print(f"doorkeeper: {guest} was carried out: {reason}")
 

@@ -32,7 +32,7 @@ class Room(GenServer):
         """Let somebody in; return who is here."""
         self.members[who] = member
         self.names[monitor(member)] = who
-        self.tell(f"* {who} has come to the {self.name}")
+        self.tell(f"* {who} joined the {self.name}")
         return sorted(self.members)
 
     @on_call
@@ -51,7 +51,7 @@ class Room(GenServer):
             case Down(ref, _, reason) if ref in self.names:
                 who = self.names.pop(ref)
                 del self.members[who]
-                self.tell(f"* {who} has left the {self.name}: {reason}")
+                self.tell(f"* {who} left the {self.name}: {reason}")
 
     def tell(self, line: str) -> None:
         for member in self.members.values():
@@ -60,7 +60,7 @@ class Room(GenServer):
 
 async def member(who: str, room: Pid | str) -> None:
     here = await Room.enter(room, who, self_pid())
-    print(f"{who} finds here: {', '.join(here)}")
+    print(f"{who} enters and finds: {', '.join(here)}")
     while True:
         print(f"{who} reads: {await receive(str)}")
 
@@ -75,7 +75,7 @@ async def main() -> None:
     await trio.sleep(0.1)
     exit(bob, "closed the tab")
     await trio.sleep(0.1)
-    print(f"now here: {await Room.here(lobby)}")
+    print(f"still here: {await Room.here(lobby)}")
 
 
 if __name__ == "__main__":

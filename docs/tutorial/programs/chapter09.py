@@ -14,12 +14,12 @@ async def main() -> None:
     assert first is not None
     exit(first, "struck by lightning")
     await trio.sleep(0.1)
-    print(f"the room is {whereis('lobby')}, and was {first}")
+    print(f"the room was {first} and is now {whereis('lobby')}")
     print(f"here: {await Room.here('lobby')}")
     try:
         await Room.here(first)
     except CallFailed as failed:
-        print(f"by its old pid: {failed.reason}")
+        print(f"asked by its old pid: {failed.reason}")
 
 
 if __name__ == "__main__":

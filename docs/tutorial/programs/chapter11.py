@@ -37,7 +37,7 @@ class TidyRoom(Room):
 
     async def terminate(self, reason: object) -> None:
         """Close: called because the room traps exits, so that it is told before it ends."""
-        print(f"the {self.name} closes ({reason}); here are {sorted(self.members)}")
+        print(f"the {self.name} closes ({reason}); still inside: {sorted(self.members)}")
 
     async def init(self, name: str) -> None:
         """Open."""
@@ -46,7 +46,7 @@ class TidyRoom(Room):
 
 
 async def open_room(name: str) -> Pid:
-    """Open a room, which is started anew if it crashes."""
+    """Open a room, which is restarted if it crashes."""
     return await DynamicSupervisor.start_child("rooms", TidyRoom.named(name).child(name))
 
 

@@ -92,7 +92,7 @@ async def serve(tokens: Tokens) -> str:
         ],
         strategy="rest_for_one",
     )
-    return (await Endpoint.url("endpoint")).replace("http", "ws") + "/socket"
+    return (await Endpoint.url("endpoint")) + "/socket"
 
 
 async def main() -> None:

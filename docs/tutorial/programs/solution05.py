@@ -13,16 +13,16 @@ async def room() -> None:
         match await receive():
             case Enter(who, member):
                 if who in members:
-                    # The older one is not waited for, and its end is no news any more.
+                    # Nobody waits for the older one: its end must not remove the newer.
                     demonitor(members.pop(who)[1], flush=True)
                 members[who] = (member, monitor(member))
-                tell(pids(members), f"* {who} has come; here are {', '.join(members)}")
+                tell(pids(members), f"* {who} joined; here now: {', '.join(members)}")
             case Say(who, text):
                 tell(pids(members), f"{who}: {text}")
             case Down(ref, _, reason):
                 who = next(name for name, (_, theirs) in members.items() if theirs is ref)
                 del members[who]
-                tell(pids(members), f"* {who} has left ({reason}); here are {', '.join(members)}")
+                tell(pids(members), f"* {who} left ({reason}); here now: {', '.join(members)}")
 
 
 def pids(members: dict[str, tuple[Pid, Ref]]) -> dict[str, Pid]:

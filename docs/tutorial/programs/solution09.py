@@ -25,7 +25,7 @@ async def faithful(who: str, room: str) -> None:
             # It is being restarted.
             await trio.sleep(0.05)
             continue
-        print(f"{who} is in; here are {', '.join(here)}")
+        print(f"{who} is in; here now: {', '.join(here)}")
         monitor(room)
         print(f"{who} hears that the room has ended: {(await receive(Down)).reason}")
 

@@ -37,7 +37,7 @@ async def main() -> None:
         ],
         strategy="rest_for_one",
     )
-    url = (await Endpoint.url("endpoint")).replace("http", "ws") + "/socket"
+    url = (await Endpoint.url("endpoint")) + "/socket"
     ann, bob, eve = (
         connect(url, params={"token": tokens.sign("user", who)}) for who in ("ann", "bob", "eve")
     )

@@ -155,7 +155,11 @@ async def test_what_else_phoenix_warns_of_is_told_in_its_words(
                 await join(bench, f"quiet:{number}")
             await bench.say("2", "2", "quiet:1", "phx_join", {})
             await bench.take(2)
-    unmatched = (logging.WARNING, 'Ignoring unmatched topic "nowhere" in Rooms')
+    unmatched = (
+        logging.WARNING,
+        'Ignoring unmatched topic "nowhere" in Rooms, '
+        "which has 'room:*', 'quiet:*', 'loud:*', 'phoenix:*'",
+    )
     assert records == [
         unmatched,
         unmatched,

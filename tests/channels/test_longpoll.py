@@ -131,8 +131,10 @@ async def test_a_mount_has_it_only_if_asked_and_may_have_nothing_else() -> None:
     async with open_site(websocket=False) as site:
         assert (await site.ask("GET", "/socket/websocket?vsn=2.0.0")).status == 404
         await site.poller()
-        for path in ("/socket/longpoll/", "/longpoll", "/socket/x/longpoll", "/socket"):
+        for path in ("/socket/longpoll/x", "/longpoll", "/socket/x/longpoll", "/socket"):
             assert (await site.ask("GET", path)).status == 404, path
+        # The path of a client that was given "/socket/" for its socket.
+        assert (await site.ask("GET", "/socket//longpoll?vsn=2.0.0")).json["status"] == 410
 
 
 # -- who is let in

@@ -300,6 +300,40 @@ async def test_a_close_frame_without_a_code_is_answered_with_1000_and_told_as_10
         assert is_like(await case.ended(), Closed(1005, "", "peer"))
 
 
+@pytest.mark.parametrize("code", [5000, 65535])
+@pytest.mark.parametrize("reason", [b"", b"why"])
+async def test_a_close_code_that_nobody_has_given_out_is_answered_with_1000(
+    code: int, reason: bytes
+) -> None:
+    async with websocket() as case:
+        frames = client_frame(TEXT, b"before") + client_close(code, reason)
+        for at in range(len(frames)):
+            await case.peer.send(frames[at : at + 1])
+            await trio.sleep(0.002)
+        assert await read_close(case.peer) == 1000
+        assert is_like(await case.ended(), Closed(code, "", "peer"))
+        assert case.got == ["before"]
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        client_close(999) + client_close(5000),
+        client_frame(CLOSE, (5000).to_bytes(2, "big"), mask=None),
+        client_frame(CLOSE, (5000).to_bytes(2, "big"), fin=False),
+        client_frame(CLOSE, (5000).to_bytes(2, "big"), rsv=2),
+        client_frame(CLOSE, (5000).to_bytes(2, "big") + b"x" * 124),
+    ],
+)
+async def test_a_close_code_counts_for_nothing_where_its_frame_is_not_the_first_or_is_broken(
+    frames: bytes,
+) -> None:
+    async with websocket(close_within=0.1) as case:
+        await case.peer.send(frames)
+        assert await read_close(case.peer) == 1002
+        assert is_like(await case.ended(), ProtocolViolation(1002, ""))
+
+
 @pytest.mark.parametrize("code", [1012, 1013])
 async def test_a_close_code_that_is_not_for_clients_is_answered_with_1002(code: int) -> None:
     async with websocket() as case:
@@ -310,10 +344,7 @@ async def test_a_close_code_that_is_not_for_clients_is_answered_with_1002(code: 
 
 @pytest.mark.parametrize(
     "payload",
-    [
-        code.to_bytes(2, "big")
-        for code in (0, 999, 1004, 1005, 1006, 1014, 1015, 1016, 2999, 5000, 65535)
-    ]
+    [code.to_bytes(2, "big") for code in (0, 999, 1004, 1005, 1006, 1014, 1015, 1016, 2999)]
     + [b"\x03"],
 )
 async def test_a_close_frame_that_is_none_is_a_violation(payload: bytes) -> None:

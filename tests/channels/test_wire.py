@@ -116,6 +116,17 @@ def test_of_a_key_that_is_there_twice_the_first_one_counts(payload: str, meant: 
     assert (message.topic, message.payload, message.join_ref) == ("room:a", meant, None)
 
 
+@pytest.mark.parametrize("join_ref", ["", ',"join_ref":null', ',"join_ref":"7"'])
+@pytest.mark.parametrize("key", ["topic", "event", "payload", "ref"])
+def test_of_a_field_of_version_1_that_is_there_twice_the_first_one_counts(
+    key: str, join_ref: str
+) -> None:
+    fields = {"topic": "room:a", "event": "e", "payload": {"a": 1}, "ref": "1"}
+    text = json.dumps(fields, separators=(",", ":"))[:-1] + f',"{key}":"other"{join_ref}}}'
+    expected = Message("7" if "7" in join_ref else None, "1", "room:a", "e", {"a": 1})
+    assert JSON_V1.decode(text) == expected
+
+
 def test_white_space_is_taken() -> None:
     assert JSON_V2.decode(' [ "1" ,\n"2",\t"t","e" , {} ] ').topic == "t"
 
@@ -344,6 +355,13 @@ def test_a_payload_that_contains_itself_is_refused() -> None:
     for payload in (loop, {"deep": deep}):
         with pytest.raises(PayloadError, match="nested too deeply"):
             JSON_V2.encode_push("1", "t", "e", payload)
+
+
+@pytest.mark.parametrize(("begin", "end"), [("[", "]"), ('{"a":', "}")])
+def test_lists_may_be_nested_as_deeply_as_objects(begin: str, end: str) -> None:
+    message = JSON_V2.decode(f'["1","2","t","e",{begin * 700}1{end * 700}]')
+    reply = JSON_V2.encode_reply("1", "2", "t", "ok", message.payload)
+    assert JSON_V2.decode(reply.data.decode()).payload["response"] == message.payload
 
 
 def test_a_name_that_cannot_be_encoded_is_refused_like_a_payload() -> None:

@@ -32,13 +32,16 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=4000, help="0 for any (%(default)s)")
     parser.add_argument(
         "--log",
+        # Whoever starts it may not read what it says, and a pipe that is full would stop it.
         default="CRITICAL",
         metavar="LEVEL",
-        help="log to stderr from this level on; the channels crash on purpose (%(default)s)",
+        help="log to stdout from this level on: 'debug' for all of Phoenix's lines (%(default)s)",
     )
     arguments = parser.parse_args()
     logging.basicConfig(
-        level=arguments.log.upper(), format="%(asctime)s %(levelname)-7s %(message)s"
+        level=arguments.log.upper(),
+        format="%(asctime)s %(levelname)-7s %(message)s",
+        stream=sys.stdout,
     )
     try:
         return run(serve, arguments.port)

@@ -19,10 +19,11 @@ SECRET = "a secret for nothing but tests"
 
 def mounts(tokens: Tokens) -> dict[str, Mount]:
     """Return what is at which path."""
+    # Only the first mount is one whose clients learn what the server knows of them.
     user, limited = partial(UserSocket, tokens), partial(LimitedSocket, tokens)
     return {
         "/socket": Mount(
-            user,
+            partial(UserSocket, tokens, knows_clients=True),
             auth_token=True,
             max_frame_size=65_536,
             check_origin=False,

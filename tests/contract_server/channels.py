@@ -164,17 +164,7 @@ class EchoChannel(WatchedChannel):
                     }
                 )
             case "connect_info":
-                info: ConnectInfo = self.assigns["connect_info"]
-                return Ok(
-                    {
-                        "user_agent": info.user_agent,
-                        "auth_token": info.auth_token,
-                        "x_headers": dict(info.x_headers),
-                        "trace": dict(info.trace_context_headers),
-                        "path": info.path,
-                        "peer": info.peer[0] if info.peer else None,
-                    }
-                )
+                return Ok(self.assigns["connect_info"])
             case "params":
                 return Ok(self.assigns["params"])
             case "bad_push":
@@ -561,9 +551,10 @@ class UserSocket(Socket):
         "nohooks:*": NoHooksChannel,
     }
 
-    def __init__(self, tokens: Tokens) -> None:
+    def __init__(self, tokens: Tokens, *, knows_clients: bool = False) -> None:
         super().__init__()
         self.assigns["tokens"] = tokens
+        self.knows_clients = knows_clients
 
     async def connect(self, params: Params, info: ConnectInfo) -> bool | Refused:
         """Let in, or fail as the parameters say."""
@@ -577,14 +568,30 @@ class UserSocket(Socket):
         self.assigns |= {
             "user_id": params.get("user_id"),
             "params": params,
-            "connect_info": info,
+            "connect_info": shown(info, self.knows_clients),
         }
         return True
 
     def id(self) -> str | None:
         """Name the socket after its user."""
-        user = self.assigns["user_id"]
-        return None if user is None else f"user_socket:{user}"
+        user: Any = self.assigns["user_id"]
+        # A list or an object raises, as it does there.
+        return None if user is None else "user_socket:" + user
+
+
+def shown(info: ConnectInfo, is_known: bool) -> dict[str, Any]:
+    """Return what is known of a client; all of it is null where the mount asks for nothing."""
+    if not is_known:
+        names = ("user_agent", "auth_token", "x_headers", "trace", "path", "peer")
+        return dict.fromkeys(names)
+    return {
+        "user_agent": info.user_agent,
+        "auth_token": info.auth_token,
+        "x_headers": dict(info.x_headers),
+        "trace": dict(info.trace_context_headers),
+        "path": info.path,
+        "peer": info.peer[0] if info.peer else None,
+    }
 
 
 class LimitedSocket(UserSocket):

@@ -466,6 +466,33 @@ async def test_limits_routes_and_origins() -> None:
         assert await server.status("/socket_idle/longpoll?vsn=2.0.0") == 404
 
 
+async def test_what_is_known_of_a_client_is_for_the_mount_that_asks_for_it() -> None:
+    async with open_contract() as server:
+        about = {"user-agent": "a test", "x-one": "1"}
+        client = await server.open(**about)
+        await client.join("echo:plain")
+        _, known = await client.call("echo:plain", "connect_info")
+        assert known == {
+            "user_agent": "a test",
+            "auth_token": None,
+            "x_headers": {"x-one": "1"},
+            "trace": {},
+            "path": "/socket/websocket",
+            "peer": "127.0.0.1",
+        }
+        for mount in ("/socket_plain", "/socket_idle", "/socket_limited", "/socket_origin"):
+            client = await server.open(f"{mount}/websocket?vsn=2.0.0", **about)
+            await client.join("echo:plain")
+            _, unknown = await client.call("echo:plain", "connect_info")
+            assert unknown == dict.fromkeys(known)
+
+
+async def test_a_user_id_that_is_no_string_is_the_end_of_id() -> None:
+    async with open_contract() as server:
+        for query, status in [("user_id[]=a", 500), ("user_id[a]=b", 500), ("user_id=", 101)]:
+            assert await server.status(f"/socket/websocket?vsn=2.0.0&{query}") == status
+
+
 async def test_tokens() -> None:
     async with open_contract() as server:
         client = await server.open()
@@ -690,3 +717,22 @@ def test_the_program_serves_until_it_is_told_to_end(number: signal.Signals) -> N
         ended = program.wait()
         assert ended.status in (0, 128 + number, -number), ended
         assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+def test_the_program_logs_to_its_output_if_it_is_asked_to() -> None:
+    async def talk(url: str) -> None:
+        async with trio.open_nursery() as nursery:
+            client = await Server(url, nursery).open()
+            await client.join("echo:plain")
+            await client.call("echo:plain", "ok")
+            client.connection.close()
+            nursery.cancel_scope.cancel()
+
+    with Program("tests.contract_server", "--port", "0", "--log", "debug") as program:
+        url = program.line(r"ready at (http://127\.0\.0\.1:\d+)")[1]
+        trio.run(talk, url)
+        for line in ("CONNECTED TO UserSocket", "JOINED .?echo:plain", "HANDLED .?ok"):
+            program.line(line)
+        assert program.stderr() == ""

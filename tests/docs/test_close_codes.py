@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 import trio
-import trio.testing
 
 from exeunt.channels.client import ConnectFailed, Disconnected, connect
 from scripts import close_codes
@@ -17,6 +16,7 @@ from tests.faults.client import Closed, Gone
 from tests.faults.page import shown_expected
 from tests.faults.row import LIVES
 from tests.faults.table import rows
+from tests.faults.world import until
 
 SENT = sorted({one.code for one in ENDINGS if one.by != "nobody"})
 
@@ -141,12 +141,8 @@ async def test_the_python_client_raises_what_the_page_says(code: int) -> None:
 
 @pytest.mark.parametrize("code", sorted({one.code for one in ENDINGS}))
 async def test_the_python_client_connects_anew_whatever_the_code(code: int) -> None:
-    with trio.fail_after(5):
-        async with closing_with(code) as url, connect(url) as socket:
-            while socket.connections < 2:
-                # Whatever comes first: the next connection, or the end of this one.
-                await socket.wait_connected()
-                await trio.testing.wait_all_tasks_blocked()
+    async with closing_with(code) as url, connect(url) as socket:
+        await until(lambda: socket.connections >= 2, "another connection")
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 500, 503])

@@ -11,8 +11,8 @@ reader types into a terminal beside these files, and what comes of it:
     $ wait %1                        it ends by itself; below is the rest of its output
 
 A line `...` stands for any number of lines, and how long something took (`0.25s`) may differ. The
-ports 4000, 4001, 4040 and 8080 are replaced by others, which are free. Listings that are no programs
-by themselves are put to use by a `check.py`, which the page does not show: it is in
+ports 4000, 4001, 4040 and 8080 are replaced by others, which are free. Listings that are no
+programs by themselves are put to use by a `check.py`, which the page does not show: it is in
 `docs/howto/programs/PAGE/`, and is run last.
 """
 

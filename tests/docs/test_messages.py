@@ -22,7 +22,7 @@ GUIDE = PATH.read_text(encoding="utf-8") if PATH.exists() else ""
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A line that the guide shows, and where it stands."""
+    """A message that the guide shows, and where it stands."""
 
     line: str
     number: int
@@ -36,12 +36,15 @@ class Shown:
 
 
 def read_guide() -> dict[str, list[Shown]]:
-    """Return the lines that are shown under each heading."""
+    """Return the messages that are shown under each heading; what is indented goes on with one."""
     found: dict[str, list[Shown]] = {}
     heading, within = "", False
     for number, line in enumerate(GUIDE.splitlines(), 1):
         if line.startswith("```"):
             within = line == "```text"
+        elif within and line.startswith("    "):
+            before = found[heading].pop()
+            found[heading].append(Shown(f"{before.line} {line.strip()}", before.number))
         elif within:
             found.setdefault(heading, []).append(Shown(line, number))
         elif line.startswith("### "):
@@ -86,6 +89,11 @@ def test_the_guide_has_a_message_for_each_heading_and_each_is_provoked() -> None
     assert len(headings) >= 20
     assert list(SHOWN) == headings
     assert set(PROVOCATIONS) == set(headings)
+
+
+def test_no_message_has_to_be_scrolled() -> None:
+    blocks = re.findall(r"^```text\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
+    assert blocks and not [line for one in blocks for line in one.splitlines() if len(line) > 90]
 
 
 @pytest.mark.parametrize("heading", SHOWN)

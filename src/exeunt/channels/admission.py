@@ -16,12 +16,12 @@ from exeunt.channels.filtering import quoted
 from exeunt.channels.http_messages import Request, Response
 from exeunt.channels.log import logger
 from exeunt.channels.origin import is_origin_allowed
-from exeunt.channels.site import Mount
+from exeunt.channels.site import Mount, Site
 from exeunt.channels.socket import ConnectInfo, Params, Refused, Socket
 from exeunt.channels.visits import Visit
 from exeunt.channels.wire import Serializer, serializer_for
 
-__all__ = ["Accepted", "admit", "offered_token", "passes_origin"]
+__all__ = ["Accepted", "admit", "note_unread_token", "offered_token", "passes_origin"]
 
 _TOKEN_PREFIX = "base64url.bearer.phx."
 _VERSION = re.compile(r"\d+\.\d+\.\d+([-+].*)?")
@@ -55,24 +55,42 @@ def offered_token(mount: Mount, request: Request) -> tuple[str | None, str | Non
     """Return the token and the subprotocol of an upgrade; `""` if it offers none that will do.
 
     The token is standard base64 without padding, whatever its prefix says. Raises `ValueError` if
-    it is not.
+    it is not. Of several nobody knows whose they are: then there is none, as in Phoenix.
     """
     offered = list(request.tokens("sec-websocket-protocol"))
     token = None
-    if mount.auth_token:
-        for one in [one for one in offered if one.startswith(_TOKEN_PREFIX)]:
-            offered.remove(one)
-            encoded = one.removeprefix(_TOKEN_PREFIX)
-            padding = "=" * (-len(encoded) % 4)
-            token = base64.b64decode(encoded + padding, validate=True).decode("latin-1")
+    is_silent = request.header("sec-websocket-protocol") is None
+    tokens = [one for one in offered if one.startswith(_TOKEN_PREFIX)]
+    if mount.auth_token and len(tokens) == 1:
+        offered.remove(tokens[0])
+        is_silent = not offered
+        encoded = tokens[0].removeprefix(_TOKEN_PREFIX)
+        padding = "=" * (-len(encoded) % 4)
+        token = base64.b64decode(encoded + padding, validate=True).decode("latin-1")
     allowed = (*(("phoenix",) if mount.auth_token else ()), *mount.subprotocols)
-    if not allowed or not offered:
+    if not allowed or is_silent:
         return token, None
     chosen = next((one for one in allowed if one in offered), "")
     if not chosen:
         name = type(mount.socket()).__qualname__
         logger.error("no subprotocol of %s was offered for %s", mount.subprotocols, name)
     return token, chosen
+
+
+def note_unread_token(site: Site, at: str, request: Request) -> None:
+    """Log that a client hands over a token which its mount does not take; once for each mount."""
+    if site.mounts[at].auth_token or at in site.unread_tokens:
+        return
+    offered = request.tokens("sec-websocket-protocol")
+    if request.header("x-phoenix-authtoken") is not None or any(
+        one.startswith(_TOKEN_PREFIX) for one in offered
+    ):
+        site.unread_tokens.add(at)
+        logger.warning(
+            "a client has sent an auth token, which the mount at %r does not take: "
+            "Mount(…, auth_token=True)",
+            at,
+        )
 
 
 async def admit(
@@ -85,6 +103,11 @@ async def admit(
     `transport` is the name of the way that the client comes.
     """
     socket = mount.socket()
+    made: object = socket
+    if not isinstance(made, Socket):
+        raise TypeError(
+            f"what makes the sockets of a mount has made {made!r:.60}: expected a Socket"
+        )
     visit = Visit(socket, transport)
     name = type(socket).__qualname__
     serializer = serializer_for(params.get("vsn", "1.0.0"))

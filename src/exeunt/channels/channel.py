@@ -25,10 +25,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, cast
 
+from exeunt.channels.assigns import OWN_ASSIGNS, refuse_shared_assigns
 from exeunt.channels.filtering import plain
 from exeunt.channels.log import LogLevel, check_level, logger
+from exeunt.channels.returns import meant, without_join
 from exeunt.channels.transports.contract import Transport
 from exeunt.channels.wire import Serializer
 from exeunt.kernel.calls import Call
@@ -36,6 +38,7 @@ from exeunt.kernel.exits import Reason
 from exeunt.kernel.ids import Pid
 from exeunt.kernel.primitives import Bound
 from exeunt.otp.callbacks import refuse_misspelt
+from exeunt.otp.requests import on_call, on_cast
 from exeunt.otp.results import CallResult, CastResult, Stop, TimeoutAfter, UnexpectedRequest
 
 if TYPE_CHECKING:
@@ -83,6 +86,7 @@ InResult: TypeAlias = "Reply | Stop | TimeoutAfter | None"
 """None for no answer, a `Reply`, or `Stop(reason, reply=Ok(…))`."""
 
 OutResult: TypeAlias = "Stop | TimeoutAfter | None"
+"""None to go on; what the client is to get of a broadcast is pushed, not returned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +104,19 @@ def reply(to: SocketRef, answer: Reply) -> None:
     """Answer a client's message.
 
     The answer goes straight to the client, also when the channel has ended meanwhile; it vanishes
-    if the connection has.
+    if the connection has. Raises `TypeError` for another answer than `Ok(…)`, `Error(…)` or
+    `Reply(status, …)`.
     """
+    if not isinstance(to, SocketRef):
+        raise TypeError(
+            f"reply answers a client by the socket_ref() of its message, not by {to!r}; "
+            "a call is answered by exeunt.reply"
+        )
+    if not isinstance(answer, Reply):
+        raise TypeError(
+            "a client is answered with Ok(…), Error(…) or Reply(status, …), not with "
+            f"{type(answer).__qualname__}{meant(answer)}"
+        )
     to.transport.send(
         to.serializer.encode_reply(to.join_ref, to.ref, to.topic, answer.status, answer.response)
     )
@@ -109,6 +124,18 @@ def reply(to: SocketRef, answer: Reply) -> None:
 
 class NotJoined(RuntimeError):
     """The channel has not been joined yet, so it can neither push nor broadcast."""
+
+
+class _NoProcess:
+    """What a channel has instead of its server until there is one."""
+
+    def __get__(self, channel: Channel | None, owner: type) -> object:
+        if channel is None:
+            return self
+        raise RuntimeError(
+            f"this {owner.__qualname__} has no process yet: `__init__` is too early, do it in "
+            "`join`; and for a test there is exeunt.testing.connect"
+        )
 
 
 class Channel:
@@ -134,12 +161,25 @@ class Channel:
     log_handle_in: ClassVar[LogLevel] = "debug"
     """The level at which each message of a client is logged, or False."""
 
-    _server: ChannelServer
+    assigns: dict[str, Any] = cast(Any, OWN_ASSIGNS)
+    """Yours to use; it begins as a copy of the socket's, and of the route's."""
+
+    _server: ChannelServer = cast(Any, _NoProcess())
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if isinstance(cls.intercepts, str):
             raise TypeError(f"{cls.__qualname__}.intercepts is a tuple of events, not a string")
+        events: object = cls.intercepts
+        if not isinstance(events, Collection) or not all(isinstance(one, str) for one in events):
+            raise TypeError(f"{cls.__qualname__}.intercepts is a tuple of events, not {events!r}")
+        refuse_shared_assigns(cls)
+        for name, value in vars(cls).items():
+            if isinstance(value, (on_call, on_cast)):
+                raise TypeError(
+                    f"{cls.__qualname__}.{name}: @{type(value).__name__} is for servers; what is "
+                    "sent to a channel by `call` or `cast_to` comes to handle_call or handle_cast"
+                )
         given: object = cls.shutdown
         if not (isinstance(given, (int, float)) and given >= 0):
             raise ValueError(
@@ -155,10 +195,6 @@ class Channel:
         check_level(cls.log_handle_in, f"{cls.__qualname__}.log_handle_in")
         refuse_misspelt(cls, CALLBACKS, _ATTRIBUTES)
 
-    def __init__(self) -> None:
-        self.assigns: dict[str, Any] = {}
-        """Yours to use; it begins as a copy of the socket's, and of the route's."""
-
     # -- callbacks --------------------------------------------------------------------------------
 
     async def join(self, topic: str, params: Any) -> JoinResult:
@@ -167,7 +203,7 @@ class Channel:
         `params` are any JSON value. If it raises, the client is told "join crashed". It cannot push
         or broadcast yet: for that, `send` something to `self.pid` and use `handle_info`.
         """
-        raise NotImplementedError(f"{type(self).__qualname__} has no join")
+        raise NotImplementedError(without_join(type(self)))
 
     async def handle_in(self, event: str, payload: Any) -> InResult:
         """Take a message of the client."""

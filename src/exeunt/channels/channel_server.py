@@ -20,6 +20,7 @@ from exeunt.channels.events import ChannelHandledIn, ChannelJoined, ChannelLeft,
 from exeunt.channels.filtering import OPEN, Filter, plain
 from exeunt.channels.log import LogLevel, is_told, tell
 from exeunt.channels.pubsub import Broadcast, Fastlane
+from exeunt.channels.returns import bad_return
 from exeunt.channels.wire import Encoded, Message
 from exeunt.kernel.calls import Call
 from exeunt.kernel.exits import (
@@ -42,10 +43,13 @@ from exeunt.otp.results import (
     CastResult,
     Continue,
     InitResult,
+    NoReply,
+    Refuse,
     Stop,
     TimeoutAfter,
     UnexpectedRequest,
 )
+from exeunt.otp.results import Reply as CallReply
 from exeunt.otp.supervision import ChildSpec
 
 if TYPE_CHECKING:
@@ -88,6 +92,11 @@ class ConnectionGone:
 
 MISSED_BROADCASTS: Final = 1000
 """How many broadcasts, the latest, are kept for a client whose join is not decided yet."""
+
+
+_ANSWERS: Final = "None, Ok(…), Error(…), Reply(status, …) or Stop(reason)"
+_CALL_RESULTS: Final = "exeunt.Reply(value), NoReply(), Refuse(error) or Stop(reason)"
+_NEXT: Final = "None, Continue(…), TimeoutAfter(…) or Stop(reason); a client is sent what is pushed"
 
 
 class _Gate:
@@ -187,7 +196,7 @@ class ChannelServer(GenServer):
         """Join, at first; later whatever the class asked for."""
         if isinstance(argument, _Join):
             return await self._join(argument)
-        return self._result(await self.channel.handle_continue(argument))
+        return self._result("handle_continue", await self.channel.handle_continue(argument))
 
     async def handle_info(self, message: Any) -> CastResult:
         """Take the client's messages, and all others."""
@@ -197,7 +206,7 @@ class ChannelServer(GenServer):
             case Broadcast(topic, event, payload) if (
                 topic == self.topic and event in self.channel.intercepts
             ):
-                return self._result(await self.channel.handle_out(event, payload))
+                return self._result("handle_out", await self.channel.handle_out(event, payload))
             case Leave(ref):
                 self._reply(ref, Reply("ok"))
                 return self._stop(Shutdown("left"))
@@ -206,18 +215,20 @@ class ChannelServer(GenServer):
             case Down(ref, _, reason) if ref is self._monitor:
                 return self._connection_gone(reason)
             case _:
-                return self._result(await self.channel.handle_info(message))
+                return self._result("handle_info", await self.channel.handle_info(message))
 
     async def handle_call(self, request: Any, caller: Call) -> CallResult:
         """Pass a request on to the class."""
         result = await self.channel.handle_call(request, caller)
         if isinstance(result, Stop):
             self._stop(result.reason)
+        elif not isinstance(result, (CallReply, NoReply, Refuse)):
+            raise self._bad_return("handle_call", result, _CALL_RESULTS)
         return result
 
     async def handle_cast(self, request: Any) -> CastResult:
         """Pass a request on to the class."""
-        return self._result(await self.channel.handle_cast(request))
+        return self._result("handle_cast", await self.channel.handle_cast(request))
 
     async def terminate(self, reason: Reason) -> None:
         """Tell the class, unless its join did not come to an end."""
@@ -268,9 +279,7 @@ class ChannelServer(GenServer):
         if result is not None and not (
             isinstance(result, Reply) and result.status in ("ok", "error")
         ):
-            raise BadReturnValue(
-                f"{self._name()}.join", session.filter(result), "None, Ok(…) or Error(…)"
-            )
+            raise self._bad_return("join", result, "None, Ok(…) or Error(…)")
         response: Any = {} if result is None else result.response
         if result is not None and result.status == "error":
             # As in Phoenix, terminate then sees the socket as it was before the join.
@@ -328,7 +337,7 @@ class ChannelServer(GenServer):
                 if isinstance(result.reply, Reply):
                     self._reply(message.ref, result.reply)
                 elif result.reply is not NOTHING:
-                    raise self._bad_return("handle_in", result)
+                    raise self._bad_return("handle_in", result, wrong=result.reply)
                 return self._stop(result.reason)
             if isinstance(result, TimeoutAfter):
                 return result
@@ -364,18 +373,22 @@ class ChannelServer(GenServer):
             session.serializer.encode_reply(self.join_ref, ref, self.topic, status, answer.response)
         )
 
-    def _bad_return(self, callback: str, result: object) -> BadReturnValue:
-        return BadReturnValue(
-            f"{self._name()}.{callback}",
-            self.session.filter(result),
-            "None, Ok(…), Error(…), Reply(status, …) or Stop(reason)",
-        )
+    def _bad_return(
+        self, callback: str, result: object, expected: str = _ANSWERS, *, wrong: object = NOTHING
+    ) -> BadReturnValue:
+        shown = self.session.filter(result)
+        wrong = result if wrong is NOTHING else wrong
+        return bad_return(f"{self._name()}.{callback}", wrong, shown, expected)
 
     # -- ends -----------------------------------------------------------------------------------
 
-    def _result(self, result: Any) -> CastResult:
+    def _result(self, callback: str, result: Any) -> CastResult:
         """Note that a callback returned `Stop`; pass every result on to the loop."""
-        return self._stop(result.reason) if isinstance(result, Stop) else result
+        if isinstance(result, Stop):
+            return self._stop(result.reason)
+        if result is None or isinstance(result, (Continue, TimeoutAfter)):
+            return result
+        raise self._bad_return(callback, result, _NEXT)
 
     def _stop(self, reason: Reason) -> Stop:
         """Stop because a callback said so; in order, if the reason is an orderly one.

@@ -19,12 +19,18 @@ One that polls has a process of its own, as it may come by any connection: see
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 
 import trio
 
-from exeunt.channels.admission import Accepted, admit, offered_token, passes_origin
+from exeunt.channels.admission import (
+    Accepted,
+    admit,
+    note_unread_token,
+    offered_token,
+    passes_origin,
+)
 from exeunt.channels.errors import Closed, ConnectionEnded, Lost, ProtocolViolation
 from exeunt.channels.http import serve_requests
 from exeunt.channels.http_messages import Request, Response, SwitchToWebSocket, Upgrade
@@ -81,6 +87,7 @@ class _Responder:
     async def respond(self, request: Request) -> Response | SwitchToWebSocket:
         found = self._site.paths.find(request.path)
         if found is not None and found.transport == "websocket":
+            note_unread_token(self._site, found.at, request)
             return await _connect(self._site.mounts[found.at], request, found.params)
         if found is not None:
             return await answer_longpoll(self._site, found, request, self._stream)
@@ -90,7 +97,15 @@ class _Responder:
             return Response.text(200, "ok\n", (("Cache-Control", "no-store"),))
         if self._site.pages is None:
             return Response.text(404, "not found\n")
-        return await self._site.pages(request)
+        answer: object = self._site.pages(request)
+        if not isinstance(answer, Awaitable):
+            raise TypeError(
+                f"pages returned {answer!r:.60} without being awaited: write it as `async def`"
+            )
+        response: object = await answer
+        if not isinstance(response, (Response, SwitchToWebSocket)):
+            raise TypeError(f"pages returned {response!r:.60}: expected a Response")
+        return response
 
 
 async def _connect(

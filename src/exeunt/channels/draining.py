@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import trio
 
+from exeunt.channels.checks import check_number
 from exeunt.channels.serving import Drain
 from exeunt.channels.visits import report_drain
 from exeunt.kernel.ids import Pid
@@ -41,14 +42,16 @@ class Draining:
     within: float = 30.0
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ValueError(f"a batch is of 1 client or more, not {self.batch_size!r}")
-        if not (self.interval >= 0 and math.isfinite(self.interval)):
-            raise ValueError(f"the interval of rounds is 0 or more, not {self.interval!r}")
-        if not 0 <= self.jitter <= 1:
+        size: object = self.batch_size
+        if not isinstance(size, int) or size < 1:
+            raise ValueError(f"a batch is of 1 client or more, not {size!r}")
+        check_number(self.interval, "the interval of rounds", least=0)
+        if not math.isfinite(self.interval):
+            raise ValueError(f"the interval of rounds comes to an end, not {self.interval!r}")
+        check_number(self.jitter, "the jitter of rounds", least=0)
+        if self.jitter > 1:
             raise ValueError(f"the jitter of rounds is from 0 to 1, not {self.jitter!r}")
-        if not self.within >= 0:
-            raise ValueError(f"the time for all rounds is 0 or more, not {self.within!r}")
+        check_number(self.within, "the time for all rounds", least=0)
 
 
 async def drain(socket: str, clients: Sequence[Pid], draining: Draining) -> None:

@@ -20,10 +20,12 @@ from typing import Final
 
 import trio
 
+from exeunt.channels.checks import check_number, check_pages
 from exeunt.channels.connection import run_connection
 from exeunt.channels.draining import Draining, drain
 from exeunt.channels.http_messages import Limits
 from exeunt.channels.listeners import accept, open_listeners
+from exeunt.channels.mounting import hidden_patterns
 from exeunt.channels.origin import check_origins
 from exeunt.channels.paths import check_path
 from exeunt.channels.pubsub import PubSub
@@ -152,8 +154,9 @@ class Endpoint(Supervisor):
         `sockets` says which socket is at which path: at `"/socket"`, clients connect to
         `/socket/websocket`, and if its `Mount` has long-polling, to `/socket/longpoll` too. A
         segment such as `:room` is a variable, which `connect` gets as a parameter; of several paths
-        that fit, the first is taken. `pages` answers all other requests. `hub` carries the
-        broadcasts; give one to share it with other processes. More than `max_connections` are
+        that fit, the first is taken. `pages` answers all other requests: an async function of the
+        `Request` that returns a `Response`, or `StaticFiles(…)`. `hub` carries the broadcasts; give
+        one to share it with other processes. More than `max_connections` are
         answered 503; a client that polls counts as one, beside the connections that its requests
         come by.
 
@@ -177,6 +180,7 @@ class Endpoint(Supervisor):
                 f"not {sockets!r}"
             )
         mounts = {path: _mount(path, to) for path, to in sockets.items()}
+        _check_options(hub, pages, limits, max_connections, draining, public_host)
         if public_host is not None:
             origin = (f"//{public_host}",)
             check_origins(origin)
@@ -194,6 +198,7 @@ class Endpoint(Supervisor):
         channels, connections = _Slot("channels"), _Slot("connections")
         self._connections = connections
         self._draining = draining() if callable(draining) else draining
+        _check_draining(self._draining)
         self._hub = PubSub() if hub is None else hub
         site = self._site = Site(
             mounts=mounts,
@@ -241,6 +246,11 @@ class Endpoint(Supervisor):
 
         Its channels end with `Shutdown("draining")`, and the client comes back by itself: to this
         endpoint, or to another one to which whatever stands in front sends it now.
+
+        Phoenix: a channel there is told in its turn, behind what it has to handle, and then tells
+        its client, which so has its answers first where all its channels are busy. Here no handler,
+        however long it takes, keeps a client from being told; it comes to its end, but what it
+        still answers is lost.
         """
         clients, draining = await Endpoint._clients(server)
         # In the caller's process, since the endpoint has its children to look after.
@@ -275,7 +285,45 @@ class Endpoint(Supervisor):
 
 def _mount(path: str, to: Callable[[], Socket] | Mount) -> Mount:
     check_path(path, "a socket is mounted", "/socket")
-    return to if isinstance(to, Mount) else Mount(to)
+    mount = to if isinstance(to, Mount) else Mount(to)
+    if isinstance(mount.socket, type):
+        for hidden, by in hidden_patterns(mount.socket):
+            logger.warning(
+                "%s.channels: no topic comes to %r, since %r is ahead of it and takes them all",
+                mount.socket.__qualname__,
+                hidden,
+                by,
+            )
+    return mount
+
+
+def _check_options(
+    hub: object,
+    pages: object,
+    limits: object,
+    max_connections: object,
+    draining: object,
+    public_host: object,
+) -> None:
+    """Raise `TypeError` or `ValueError` for an option that is none."""
+    if hub is not None and not isinstance(hub, PubSub):
+        raise TypeError(f"hub is a PubSub(), not {hub!r}")
+    if pages is not None:
+        check_pages(pages)
+    if limits is not None and not isinstance(limits, Limits):
+        raise TypeError(f"limits is Limits(…), not {limits!r}")
+    check_number(max_connections, "max_connections", least=0)
+    if not callable(draining):
+        _check_draining(draining)
+    if public_host is not None and (not isinstance(public_host, str) or "/" in public_host):
+        raise ValueError(f"public_host is a name such as 'example.org', not {public_host!r}")
+
+
+def _check_draining(given: object) -> None:
+    if given is not None and not isinstance(given, Draining):
+        raise TypeError(
+            f"draining is Draining(…), a function that returns it, or None, not {given!r}"
+        )
 
 
 __all__ = ["Endpoint"]

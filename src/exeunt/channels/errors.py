@@ -20,7 +20,14 @@ __all__ = [
     "ProtocolError",
     "ProtocolViolation",
     "RequestError",
+    "in_seconds",
 ]
+
+
+def in_seconds(seconds: float) -> str:
+    """Return a time as a message says it: "1 second", "0.5 seconds"."""
+    shown = f"{seconds:g}"
+    return "1 second" if shown == "1" else f"{shown} seconds"
 
 
 class PayloadError(TypeError):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -82,9 +83,13 @@ class Request:
 
     def header(self, name: str) -> str | None:
         """Return the value of a header, several of one name joined by `", "`, or None."""
-        name = name.lower()
-        values = [value for key, value in self.headers if key == name]
+        values = self.all_of(name)
         return ", ".join(values) if values else None
+
+    def all_of(self, name: str) -> tuple[str, ...]:
+        """Return the values of all headers of a name, in the order in which they came."""
+        name = name.lower()
+        return tuple(value for key, value in self.headers if key == name)
 
     def tokens(self, name: str) -> tuple[str, ...]:
         """Return the elements of a header that is a list separated by commas."""
@@ -278,31 +283,29 @@ def _decode(text: str, what: str) -> str:
 def websocket_problem(request: Request) -> Response | None:
     """Return the refusal of a request that cannot become a WebSocket, None if it can.
 
-    RFC 6455, section 4.2.1. It is a 400 in every case, as Phoenix's servers answer, where the RFC
-    would also allow 426; with what is spoken here for another version of the protocol.
+    RFC 6455, section 4.2.1. It is a 400 in every case, and in these words and this order, as
+    Phoenix's servers answer, where the RFC would also allow 426; with what is spoken here for
+    another version of the protocol.
     """
-    if request.method != "GET":
-        return _refusal("the method", "GET", request.method)
-    upgrade = request.header("upgrade")
-    if upgrade is None:
-        return Response.text(400, "a WebSocket is spoken here: expected an upgrade")
     if request.http_version != "1.1":
-        return _refusal("the HTTP version", "1.1", request.http_version)
-    if "websocket" not in (token.lower() for token in request.tokens("upgrade")):
-        return _refusal("the header Upgrade", "websocket", upgrade)
-    if "upgrade" not in (token.lower() for token in request.tokens("connection")):
-        return _refusal("the header Connection", "upgrade", request.header("connection"))
-    version = request.header("sec-websocket-version")
-    if version != "13":
+        return Response.text(400, f"HTTP version HTTP/{request.http_version} unsupported")
+    if request.method != "GET":
+        return Response.text(400, f"HTTP method {request.method} unsupported")
+    for name, token in (("connection", "upgrade"), ("upgrade", "websocket")):
+        if token not in (one.lower() for one in request.tokens(name)):
+            return _refusal(request, name, f"contain '{token}'")
+    keys = request.all_of("sec-websocket-key")
+    if not keys:
+        return Response.text(400, "'sec-websocket-key' header is absent")
+    # Phoenix: any key will do there.
+    if keys[1:] or not _is_key(keys[0]):
+        return _refusal(request, "sec-websocket-key", "be 16 bytes in base64")
+    if request.all_of("sec-websocket-version") != ("13",):
         # RFC 6455, section 4.4: a client of another version is told which one is spoken.
-        return _refusal(
-            "the header Sec-WebSocket-Version", "13", version, (("Sec-WebSocket-Version", "13"),)
-        )
-    key = request.header("sec-websocket-key")
-    if key is None or not _is_key(key):
-        return _refusal("the header Sec-WebSocket-Key", "16 bytes in base64", key)
+        spoken = (("Sec-WebSocket-Version", "13"),)
+        return _refusal(request, "sec-websocket-version", "equal '13'", spoken)
     if request.body:
-        return _refusal("the body", "nothing", f"{len(request.body)} bytes")
+        return Response.text(400, f"the body must be empty, got {len(request.body)} bytes")
     return None
 
 
@@ -313,5 +316,6 @@ def _is_key(key: str) -> bool:
         return False
 
 
-def _refusal(what: str, expected: str, got: str | None, headers: Headers = ()) -> Response:
-    return Response.text(400, f"{what} must be {expected}, got {got!r}", headers)
+def _refusal(request: Request, name: str, expected: str, headers: Headers = ()) -> Response:
+    got = json.dumps(request.all_of(name), ensure_ascii=False)
+    return Response.text(400, f"'{name}' header must {expected}, got {got}", headers)

@@ -49,8 +49,12 @@ async def open_listeners(
     Raises `OSError`, whose message names the host, the port and the way out, when the port is taken
     or may not be used, and when the host is unknown.
     """
-    if not 0 <= port <= 65535:
-        raise ValueError(f"port must be from 0 (any free one) to 65535, got {port}")
+    given: object = port
+    if not isinstance(given, int) or isinstance(given, bool) or not 0 <= given <= 65535:
+        raise ValueError(f"port is a number from 0 (any free one) to 65535, not {given!r}")
+    name: object = host
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"host is a name, an address, or None for all of them, not {name!r}")
     try:
         found = await trio.socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

@@ -35,7 +35,7 @@ from typing import Any, Final
 import msgspec
 import trio
 
-from exeunt.channels.admission import passes_origin
+from exeunt.channels.admission import note_unread_token, passes_origin
 from exeunt.channels.http_messages import Headers, Request, Response, parse_query
 from exeunt.channels.longpoll_client import enter
 from exeunt.channels.paths import Found
@@ -131,6 +131,7 @@ def _find(site: Site, path: str, longpoll: LongPoll, token: object) -> PolledTra
 
 async def _connect(site: Site, found: Found, mount: Mount, request: Request) -> Response:
     auth_token = None
+    note_unread_token(site, found.at, request)
     if mount.auth_token:
         given = (value for name, value in request.headers if name == "x-phoenix-authtoken")
         auth_token = next(given, None)

@@ -11,10 +11,11 @@ known, since what speaks TLS stands in front.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Literal, TypeAlias
+from collections.abc import Callable, Collection, Sequence
+from typing import Literal, TypeAlias, cast
 from urllib.parse import SplitResult, urlsplit
 
+from exeunt.channels.checks import refuse_async
 from exeunt.channels.http_messages import Request
 
 OriginCheck: TypeAlias = "bool | Literal['conn'] | Sequence[str] | Callable[[str], bool]"
@@ -27,9 +28,13 @@ _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 def check_origins(check: OriginCheck) -> None:
     """Raise `ValueError` if a check of origins makes no sense."""
-    if callable(check) or isinstance(check, bool) or check == "conn":
+    if callable(check):
+        refuse_async(check, "check_origin")
         return
-    if isinstance(check, str):
+    if isinstance(check, bool) or check == "conn":
+        return
+    given: object = check
+    if isinstance(given, str) or not isinstance(given, Collection):
         raise ValueError(
             f"check_origin is True, False, 'conn', a function, or a list of origins, not {check!r}"
         )
@@ -68,7 +73,7 @@ def _fits(found: SplitResult, allowed: str) -> bool:
 
 
 def _pattern(allowed: str) -> SplitResult:
-    pattern = _split(allowed)
+    pattern = _split(allowed) if isinstance(cast(object, allowed), str) else None
     if pattern is None or not pattern.hostname:
         raise ValueError(
             "an allowed origin is like 'https://a.com', '//b.com:888' or '//*.c.com', "

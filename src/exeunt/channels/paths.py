@@ -8,6 +8,9 @@
 
 A segment that begins with a colon is a variable: it stands for one segment that is not empty, which
 is among the parameters of `connect` under that name. Of several paths that fit, the first is taken.
+
+Slashes that are doubled, or at the end, count for nothing, as in Plug: a client that was given
+`/socket/` asks for `/socket//websocket`.
 """
 
 from __future__ import annotations
@@ -46,7 +49,7 @@ class Paths:
 
     def find(self, path: str) -> Found | None:
         """Return where a path leads, None if to no socket."""
-        segments = path.split("/")
+        segments = ["", *filter(None, path.split("/"))]
         for pattern in self._patterns:
             params = _match(pattern.segments, segments)
             if params is not None:
@@ -70,8 +73,6 @@ def _match(pattern: tuple[str, ...], segments: list[str]) -> dict[str, str] | No
     params: dict[str, str] = {}
     for wanted, segment in zip(pattern, segments, strict=True):
         if wanted.startswith(":"):
-            if not segment:
-                return None
             params[wanted[1:]] = segment
         elif wanted != segment:
             return None

@@ -239,7 +239,10 @@ class Session:
         return entry if entry.unhandled >= UNHANDLED_MESSAGES else None
 
     def _unmatched(self, message: Message) -> None:
-        logger.warning("Ignoring unmatched topic %s in %s", self._topic(message), self._name())
+        why = self.socket._why_unmatched(message.topic)
+        logger.warning(
+            "Ignoring unmatched topic %s in %s", self._topic(message), self._name() + why
+        )
         if message.event == "phx_join":
             self._tell_refused("unmatched", message.topic, message.payload)
         self._reply(None, message.ref, message.topic, "error", _UNMATCHED)

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
+from exeunt.channels.checks import check_number
 from exeunt.channels.http_messages import Limits, Request, Response
+from exeunt.channels.mounting import check_socket
 from exeunt.channels.origin import OriginCheck, check_origins
 from exeunt.channels.paths import Paths, check_path
 from exeunt.channels.pubsub import PubSub
@@ -48,10 +50,10 @@ class LongPoll:
 
     def __post_init__(self) -> None:
         check_path(self.path, "clients poll", "/longpoll")
-        if not (self.window > 0 and math.isfinite(self.window)):
+        check_number(self.window, "the window of a long poll, in seconds,")
+        if not math.isfinite(self.window):
             raise ValueError(f"the window of a long poll is above 0 seconds, not {self.window!r}")
-        if not self.max_age > 0:
-            raise ValueError(f"max_age of long-polling is above 0 seconds, not {self.max_age!r}")
+        check_number(self.max_age, "max_age of long-polling, in seconds,")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +94,23 @@ class Mount:
     path: str = "/websocket"
 
     def __post_init__(self) -> None:
+        check_socket(self.socket)
         sizes = ("max_frame_size", "max_message_size", "max_queued")
         for name in ("timeout", "connect_within", *sizes):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} of a mount is above 0, not {getattr(self, name)!r}")
-        if not self.close_within >= 0:
-            raise ValueError(f"close_within of a mount is 0 or more, not {self.close_within!r}")
+            check_number(getattr(self, name), f"{name} of a mount")
+        check_number(self.close_within, "close_within of a mount", least=0)
+        for name in ("auth_token", "websocket"):
+            is_on: object = getattr(self, name)
+            if not isinstance(is_on, bool):
+                raise TypeError(f"{name} of a mount is True or False, not {is_on!r}")
         check_origins(self.check_origin)
         check_path(self.path, "WebSockets are", "/websocket")
         offered: object = self.subprotocols
-        if isinstance(offered, str) or not all(isinstance(one, str) for one in self.subprotocols):
+        if (
+            isinstance(offered, str)
+            or not isinstance(offered, Collection)
+            or not all(isinstance(one, str) for one in offered)
+        ):
             raise TypeError(f"subprotocols of a mount is a tuple of strings, not {offered!r}")
         longpoll: object = self.longpoll
         if longpoll is not None and not isinstance(longpoll, LongPoll):
@@ -138,6 +147,8 @@ class Site:
     polled: dict[str, PolledTransport] = field(default_factory=dict[str, PolledTransport])
     tokens: Tokens = field(default_factory=_random_tokens)
     paths: Paths = field(init=False)
+    unread_tokens: set[str] = field(default_factory=set[str])
+    """The mounts of which it was logged that clients send tokens there which nobody reads."""
 
     def __post_init__(self) -> None:
         paths = Paths({path: mount.paths() for path, mount in self.mounts.items()})

@@ -20,10 +20,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias, cast
 from urllib.parse import SplitResult, urlsplit
 
+from exeunt.channels.assigns import OWN_ASSIGNS, check_assigns, refuse_shared_assigns
 from exeunt.channels.channel import Channel
+from exeunt.channels.checks import check_number, refuse_async
 from exeunt.channels.filtering import SECRETS, Filter, Parameters
 from exeunt.channels.http_messages import QueryValue, Request
 from exeunt.channels.log import LogLevel, check_level
@@ -111,6 +113,13 @@ class Route:
     channel: type[Channel]
     assigns: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
+    def __post_init__(self) -> None:
+        check_assigns(self.assigns, "a route")
+
+
+_SHOWN_PATTERNS: Final = 10
+"""How many patterns the log names when a topic fits none of them."""
+
 
 class Socket:
     """The base of all sockets: override `connect`, and set `channels`."""
@@ -134,17 +143,25 @@ class Socket:
 
     _routes: ClassVar[tuple[tuple[str, bool, Route], ...]] = ()
 
+    assigns: dict[str, Any] = cast(Any, OWN_ASSIGNS)
+    """Yours to use; every channel of the socket begins with a copy."""
+
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         check_level(cls.log, f"{cls.__qualname__}.log")
         cls._filter = Filter(cls.filter_parameters)
         attributes = ("channels", "max_channels", "filter_parameters")
         refuse_misspelt(cls, ("connect", "id"), attributes)
+        refuse_async(cls.id, f"{cls.__qualname__}.id")
+        refuse_shared_assigns(cls)
+        check_number(cls.max_channels, f"{cls.__qualname__}.max_channels")
+        given: object = cls.channels
+        if not isinstance(given, Mapping):
+            raise TypeError(
+                f"{cls.__qualname__}.channels says which channel is at which topics, "
+                f"{{'room:*': RoomChannel}}, not {given!r}"
+            )
         cls._routes = tuple(_route(cls, pattern, to) for pattern, to in cls.channels.items())
-
-    def __init__(self) -> None:
-        self.assigns: dict[str, Any] = {}
-        """Yours to use; every channel of the socket begins with a copy."""
 
     async def connect(self, params: Params, info: ConnectInfo) -> bool | Refused:
         """Decide whether a client may connect: True, False (403), or `Refused(status, body)`."""
@@ -165,6 +182,22 @@ class Socket:
             if topic == prefix or (is_open and topic.startswith(prefix)):
                 return route
         return None
+
+    def _why_unmatched(self, topic: object) -> str:
+        """Return what the log says besides of a topic to which nothing can be sent."""
+        if not isinstance(topic, str) or not self._routes:
+            return "" if self._routes else ", which has no `channels`"
+        if self.route(topic) is not None:
+            return ", which this client has not joined"
+        patterns = [f"{prefix}*" if is_open else prefix for prefix, is_open, _ in self._routes]
+        shown = ", ".join(map(repr, patterns[:_SHOWN_PATTERNS]))
+        more = len(patterns) - _SHOWN_PATTERNS
+        said = f", which has {shown}" + (f" and {more} more" if more > 0 else "")
+        for prefix, is_open, _ in self._routes:
+            begins = prefix if prefix.endswith(":") else f"{prefix}:"
+            if not is_open and topic.startswith(begins):
+                return f"{said}; {prefix!r} is this one topic, '{begins}*' all that begin so"
+        return said
 
 
 def _route(cls: type, pattern: str, to: type[Channel] | Route) -> tuple[str, bool, Route]:

@@ -7,8 +7,7 @@ front.
 
     files = StaticFiles("static", headers=(("Content-Security-Policy", "default-src 'self'"),))
 
-    async def respond(request: Request) -> Response | SwitchToWebSocket:
-        return await files.respond(request, request.path)
+    Endpoint.child({"/socket": UserSocket}, pages=files)
 """
 
 from __future__ import annotations
@@ -98,6 +97,10 @@ class StaticFiles:
         self._cache_bytes = cache_bytes
         self._cache: OrderedDict[Path, _File] = OrderedDict()  # the last one used is the last
         self._cached_bytes = 0
+
+    async def __call__(self, request: Request) -> Response:
+        """Answer `request` with the file at its path: so it can be the `pages` of an endpoint."""
+        return await self.respond(request, request.path)
 
     async def respond(self, request: Request, path: str) -> Response:
         """Answer `request` with the file at `path` below the directory, or say why not.

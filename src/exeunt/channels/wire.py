@@ -133,6 +133,9 @@ class JSONSerializerV2:
         Integers may be of any size that Python converts (4,300 digits); nesting is bounded by the
         interpreter's recursion limit. Of a key that is there twice the first one counts.
 
+        Phoenix: neither has a bound there. Here a text that is too deep (some 900 levels), or has
+        too long an integer, is refused with 1011, as a malformed one is.
+
         Raises `ProtocolError` for everything else that can come: bad JSON, bad UTF-8, `NaN`,
         lone surrogates, another value than an array, fewer than five elements.
         """
@@ -235,9 +238,10 @@ class JSONSerializerV1:
         except _CANNOT_DECODE as error:
             raise ProtocolError(f"not a message of version 1: {error}") from None
         fields = (m.join_ref, m.ref, m.topic, m.event, m.payload)
-        # The ref of a join need not be there: then the text is read twice, as it is for any key
-        # that is none of ours.
-        if may_repeat_keys(data, len(fields), fields):
+        # The ref of a join need not be there. A text is read twice also where it has a key that is
+        # none of ours, or that ref as null.
+        own_keys = len(fields) - (m.join_ref is None)
+        if may_repeat_keys(data, own_keys, fields):
             first: dict[str, Any] | None = with_first_keys(data)
             if first is not None:
                 return Message(*map(first.get, ("join_ref", "ref", "topic", "event", "payload")))

@@ -65,7 +65,9 @@ class Witness:
         what = f"reply to {event!r} (ref {ref})"
         found = await self.stage.watch(lambda: self.log.find_reply(ref), within)
         if found is None:
-            raise self.failure(f"no {what} has come", within)
+            hint = "the handler may have returned None, which is no answer"
+            hint = "" if event.startswith("phx_") else f" ({hint})"
+            raise self.failure(f"no {what} has come within {within:g} s{hint}")
         if found.status != status or response != found.payload:
             expected = _called_reply(status, response)
             raise self.failure(f"the {what} is {found.status!r}, {found.payload!r}, not {expected}")

@@ -27,13 +27,14 @@ import math
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from itertools import count
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import trio
 
+from exeunt.channels.assigns import check_assigns
 from exeunt.channels.client.frames import CLIENT_V2, Incoming
 from exeunt.channels.pubsub import PubSub
-from exeunt.channels.site import Site
+from exeunt.channels.site import Mount, Site
 from exeunt.channels.socket import Socket
 from exeunt.channels.wire import Encoded
 from exeunt.kernel.errors import CallFailed
@@ -95,10 +96,12 @@ class Client:
         # By ref: the events that were pushed, and the processes of joins that were answered.
         self._asked: dict[object, str] = {}
         self._joined: dict[object, Pid] = {}
+        # By ref: what was pushed to a topic that had been left, unless the test asks for its reply.
+        self._late: dict[str, str] = {}
         # The channels that run; and where those hang that are being killed.
         self._alive: dict[Pid, None] = {}
         self._hung: dict[Pid, str] = {}
-        name = getattr(opening.make, "__qualname__", "a socket")
+        name = getattr(opening.mount.socket, "__qualname__", "a socket")
         label = f"connection of {name}"
         self.pid = spawn_process(self._connection.run, (opening,), label=label).pid
         """The process of the connection: the `transport_pid` of its channels."""
@@ -110,6 +113,18 @@ class Client:
 
     def __repr__(self) -> str:
         return f"<client of {type(self._connection.socket).__qualname__} {self.pid}>"
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            if not name.startswith("_") and hasattr(JoinedChannel, name):
+                raise AttributeError(
+                    f"a client has no {name!r}: join first, `room = await client.join(topic)`, "
+                    f"and use `room.{name}`"
+                )
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self
+            )
 
     @property
     def socket(self) -> Socket:
@@ -280,7 +295,17 @@ class Client:
     def _event_of(self, ref: str) -> str:
         if ref not in self._asked:
             raise ValueError(f"{ref!r} is no ref of this client: take what push has returned")
+        self._late.pop(ref, None)
         return self._asked[ref]
+
+    def _check_late(self) -> None:
+        __tracebackhide__ = True
+        if self._late:
+            raise AssertionError(
+                f"{' and '.join(self._late.values())}, so no channel has taken it: push before "
+                "`leave`, join again, or assert what it is answered, with assert_reply or "
+                "refute_reply"
+            )
 
     def _check_open(self) -> None:
         if self._connection.transport.has_hung_up or self._log.end_of(self.pid) is not None:
@@ -354,7 +379,7 @@ async def connect(
     *,
     assigns: Mapping[str, Any] | None = None,
     hub: PubSub | None = None,
-    headers: Iterable[tuple[str, str]] = (),
+    headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
     auth_token: str | None = None,
     peer: tuple[str, int] | None = ("127.0.0.1", 50_000),
     path: str = "/socket/websocket",
@@ -375,16 +400,28 @@ async def connect(
     itself raises: then that has a note of it.
     """
     __tracebackhide__ = True
+    if isinstance(socket, str):
+        raise TypeError(
+            f"a client of the test kit is given a class of sockets, not {socket!r}: the connect "
+            "that takes a URL is exeunt.channels.client.connect"
+        )
+    mount = Mount(socket, connect_within=connect_within)
+    given: object = hub
+    if given is not None and not isinstance(given, PubSub):
+        raise TypeError(f"hub is a PubSub(), not {given!r}")
+    if assigns is not None:
+        check_assigns(assigns, "a client")
     if assigns is not None and params is not None:
         raise TypeError("with assigns, the socket's connect is not asked, so params are not taken")
-    request = make_request(params or {}, tuple(headers), peer, path)
+    by_name = cast("Mapping[str, str]", headers) if isinstance(headers, Mapping) else None
+    pairs = cast("Iterable[tuple[str, str]]", headers) if by_name is None else by_name.items()
+    request = make_request(params or {}, tuple(pairs), peer, path)
     opening = Opening(
-        make=socket,
+        mount=mount,
         request=request,
         assigns=assigns,
         auth_token=auth_token,
         transport=transport,
-        connect_within=connect_within,
     )
     node = current_node()
     stage = stage_of(node)
@@ -403,6 +440,7 @@ async def connect(
     with trio.CancelScope(shield=True):
         await client._end()
     stage.raise_crash()
+    client._check_late()
 
 
 __all__ = ["CLOSE_WITHIN", "Client", "JoinRefused", "connect"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias
 from urllib.parse import quote
@@ -54,12 +54,11 @@ class ConnectRefused(Exception):
 class Opening:
     """What a client connects with. With `assigns`, the socket's `connect` is not asked."""
 
-    make: Callable[[], Socket]
+    mount: Mount
     request: Request
     assigns: Mapping[str, Any] | None
     auth_token: str | None
     transport: str
-    connect_within: float
 
 
 class Connection:
@@ -150,10 +149,9 @@ async def _accept(opening: Opening) -> Accepted:
 
     Raises `ConnectRefused`, or what the socket's `connect` raises.
     """
-    make = opening.make
+    mount = opening.mount
     if opening.assigns is not None:
-        make = partial(_make_with, make, opening.assigns)
-    mount = Mount(make, connect_within=opening.connect_within)
+        mount = replace(mount, socket=partial(_make_with, mount.socket, opening.assigns))
     info = ConnectInfo(opening.request, opening.auth_token)
     admitted = await admit(mount, dict(opening.request.query), info, opening.transport)
     if isinstance(admitted, Response):

@@ -36,6 +36,7 @@ class JoinedChannel:
         self.pid = pid
         self.response = response
         self._witness = client._witness
+        self._has_left = False
 
     def __repr__(self) -> str:
         return f"<{self.topic!r} {self.pid}>"
@@ -47,10 +48,14 @@ class JoinedChannel:
 
         The payload is any JSON value, by default an empty object, or `Binary`. Does not wait.
         Raises `PayloadError` for what JSON cannot carry, and `RuntimeError` if the connection has
-        ended. After a leave it is answered as by a server: "unmatched topic".
+        ended. After a leave it is answered as by a server, "unmatched topic"; that fails the test
+        at the end of the `connect` block, unless the reply is asserted or refuted.
         """
         payload = {} if payload is None else payload
-        return self.client._push(self.topic, event, payload, self.join_ref)
+        ref = self.client._push(self.topic, event, payload, self.join_ref)
+        if self._has_left:
+            self.client._late[ref] = f"{event!r} was pushed on {self.topic!r} after its leave"
+        return ref
 
     async def leave(self, *, within: float = LEAVE_WITHIN) -> None:
         """Leave the topic; wait for the answer, and until the channel's process has ended.
@@ -58,7 +63,8 @@ class JoinedChannel:
         It ends with `Shutdown("left")`. Raises `ChannelCrashed` if its `terminate` raises.
         """
         __tracebackhide__ = True
-        ref = self.push("phx_leave")
+        ref = self.client._push(self.topic, "phx_leave", {}, self.join_ref)
+        self._has_left = True
         await self._witness.assert_reply(ref, "phx_leave", "ok", ANYTHING, within)
         await self._witness.wait_for_end(self.pid, repr(self.topic), within)
 

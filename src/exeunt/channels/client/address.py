@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, cast
 from urllib.parse import quote, quote_plus, urlsplit
@@ -53,6 +53,13 @@ class Address:
         http and https stand for ws and wss. As in phoenix.js, `/websocket` is appended to the path,
         unless it ends so already. Raises `ValueError` if it is no such URL.
         """
+        given: object = url
+        if not isinstance(given, str):
+            hint = "; the connect that takes a class of sockets is exeunt.testing.connect"
+            raise TypeError(
+                f"a client needs a URL such as ws://127.0.0.1:4000/socket, got {given!r:.100}"
+                + (hint if callable(given) else "")
+            )
         parts = urlsplit(url)
         if parts.scheme not in _SCHEMES or not parts.hostname:
             raise ValueError(
@@ -111,9 +118,14 @@ def _pairs(name: str, value: object) -> Iterator[tuple[str, str]]:
 
 def header_list(headers: Headers) -> list[tuple[bytes, bytes]]:
     """Return headers as bytes; `ValueError` for what cannot be sent, or is the handshake's own."""
-    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    pairs: Iterable[object] = headers.items() if isinstance(headers, Mapping) else headers
     checked: list[tuple[bytes, bytes]] = []
-    for name, value in pairs:
+    for pair in pairs:
+        match pair:
+            case (str(name), str(value)):
+                pass
+            case _:
+                raise TypeError(f"headers are strings by name, got {headers!r:.100}")
         if not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
             raise ValueError(f"this is no HTTP header: {name!r}: {value!r:.100}")
         if name.lower() in _RESERVED:

@@ -31,6 +31,7 @@ _HINTS = {
     404: "there is no socket at this path; the URL is that of the mount, as in "
     "ws://host:port/socket",
     426: "it takes this for no upgrade; is a proxy in between that does not pass it on?",
+    500: "the server has failed while it decided; its log says how",
     502: "the proxy in front of the server does not reach it",
     503: "it has no place for another connection at the moment, or is being stopped",
 }

@@ -92,6 +92,7 @@ class ClientChannel(Membership):
         not taken back; its answer vanishes.
         """
         seconds = self._socket.answer_within if within is None else within
+        ref: str | None = None
         with trio.move_on_after(seconds):
             await trio.lowlevel.checkpoint_if_cancelled()
             if wait:
@@ -101,7 +102,7 @@ class ClientChannel(Membership):
             if reply.status != "ok":
                 raise ReplyError(self.topic, event, reply.status, reply.response)
             return reply.response
-        raise PushTimeout(self.topic, event, seconds) from self._socket.trouble
+        raise PushTimeout(self.topic, event, seconds, ref is not None) from self._socket.trouble
 
     def cast(self, event: str, payload: object = None) -> None:
         """Send a message and do not wait; whatever the answer is, it vanishes.

@@ -22,6 +22,8 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+from exeunt.channels.errors import in_seconds
+
 __all__ = [
     "ChannelClosed",
     "ChannelCrashed",
@@ -128,7 +130,7 @@ class JoinTimeout(ClientError):
         self.seconds = seconds
 
     def __str__(self) -> str:
-        return f"the join of {self.topic!r} was not answered within {self.seconds:g} seconds"
+        return f"the join of {self.topic!r} was not answered within {in_seconds(self.seconds)}"
 
 
 class ReplyError(ClientError):
@@ -146,16 +148,27 @@ class ReplyError(ClientError):
 
 
 class PushTimeout(ClientError):
-    """A push was not answered in time. An answer that comes later vanishes."""
+    """A push was not answered in time. An answer that comes later vanishes.
 
-    def __init__(self, topic: str, event: str, seconds: float) -> None:
-        super().__init__(topic, event, seconds)
+    `was_sent` is False if the channel was away for all that time, so that nothing was sent.
+    """
+
+    def __init__(self, topic: str, event: str, seconds: float, was_sent: bool = True) -> None:
+        super().__init__(topic, event, seconds, was_sent)
         self.topic = topic
         self.event = event
         self.seconds = seconds
+        self.was_sent = was_sent
 
     def __str__(self) -> str:
-        return f"{self.event!r} on {self.topic!r} was not answered within {self.seconds:g} seconds"
+        what = (
+            f"{self.event!r} on {self.topic!r} was not answered within {in_seconds(self.seconds)}"
+        )
+        if self.topic == "phoenix":
+            return what  # a heartbeat, which no handler answers
+        if not self.was_sent:
+            return f"{what} (it was not sent, as the channel was not joined)"
+        return f"{what} (the handler may have returned None, which is no answer)"
 
 
 class NotJoined(ClientError):

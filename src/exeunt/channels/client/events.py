@@ -33,7 +33,8 @@ class EventQueue:
     __slots__ = ("_end", "_events", "_limit", "_missed", "_overflow", "_receivers", "lost")
 
     def __init__(self, limit: int, overflow: EventOverflow) -> None:
-        if limit < 1:
+        given: object = limit
+        if not isinstance(given, (int, float)) or not given >= 1:
             raise ValueError(f"max_events must be at least 1, got {limit!r}")
         if overflow not in get_args(EventOverflow):
             raise ValueError(f"on_overflow is one of {get_args(EventOverflow)}, got {overflow!r}")

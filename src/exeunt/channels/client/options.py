@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -51,10 +51,24 @@ class Options:
             seconds = getattr(self, name)
             if not (isinstance(seconds, (int, float)) and seconds > 0):
                 raise ValueError(f"{name} must be a positive number of seconds, got {seconds!r}")
-        if not 0 <= self.close_within < math.inf:
-            raise ValueError(
-                f"close_within must be a number of seconds from 0 up, got {self.close_within!r}"
-            )
+        within: object = self.close_within
+        if not (isinstance(within, (int, float)) and 0 <= within < math.inf):
+            raise ValueError(f"close_within must be a number of seconds from 0 up, got {within!r}")
+        for name in ("reconnect", "rejoin"):
+            schedule: object = getattr(self, name)
+            is_none = schedule is None and name == "reconnect"
+            if isinstance(schedule, type) or not (is_none or hasattr(schedule, "delay")):
+                none = ", or None for no new connection" if name == "reconnect" else ""
+                raise TypeError(f"{name} must be Delays(…){none}, got {schedule!r:.100}")
+        context: object = self.ssl_context
+        if context is not None and not isinstance(context, ssl.SSLContext):
+            raise TypeError(f"ssl_context must be an ssl.SSLContext, got {context!r:.100}")
+        params: object = self.params
+        if not (callable(params) or isinstance(params, Mapping)):
+            raise TypeError(f"params must be a mapping or a function, got {params!r:.100}")
+        token: object = self.auth_token
+        if not (token is None or callable(token) or isinstance(token, str)):
+            raise TypeError(f"auth_token must be a string, got {type(token).__name__}")
         for name in ("max_message_size", "max_queued"):
             size = getattr(self, name)
             if not (isinstance(size, int) and size > 0):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable
 from types import MappingProxyType
-from typing import Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import trio
 from trio.lowlevel import ParkingLot
@@ -36,7 +36,7 @@ from exeunt.channels.client.options import Options, resolved
 from exeunt.channels.client.presence import PresenceView
 from exeunt.channels.client.replies import Replies
 from exeunt.channels.client.websocket import ClientWebSocket, open_client_websocket
-from exeunt.channels.errors import ProtocolError
+from exeunt.channels.errors import ProtocolError, in_seconds
 
 __all__ = ["ClientSocket", "SocketState"]
 
@@ -96,6 +96,18 @@ class ClientSocket:
 
     def __repr__(self) -> str:
         return f"<ClientSocket {self.url} {self._state}, {len(self._channels)} channels>"
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            if not name.startswith("_") and hasattr(ClientChannel, name):
+                raise AttributeError(
+                    f"a socket has no {name!r}: join first, `room = await socket.join(topic)`, "
+                    f"and use `room.{name}`"
+                )
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self
+            )
 
     @property
     def url(self) -> str:
@@ -172,6 +184,9 @@ class ClientSocket:
                 f"{topic!r} is joined on this socket already: use its channel, leave it first, or "
                 "join on another socket"
             )
+        view: object = presence
+        if view is not None and not isinstance(view, PresenceView):
+            raise TypeError(f"presence must be a PresenceView(), got {view!r:.100}")
         queue = EventQueue(max_events, on_overflow)
         given: JoinParams = {} if params is None else params
         refused = self._options.retry_refused
@@ -400,9 +415,8 @@ class ClientSocket:
                     deadline, is_last_chance = now + _LAST_CHANCE_SECONDS, True
                 else:
                     ws.abort()
-                    silent = (
-                        f"nothing came from the server for {now - ws.last_received:.3g} seconds"
-                    )
+                    for_ = in_seconds(float(f"{now - ws.last_received:.3g}"))
+                    silent = f"nothing came from the server for {for_}"
                     return Disconnected(1006, by=None, detail=silent)
         except Disconnected as error:
             return error

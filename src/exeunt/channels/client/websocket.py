@@ -28,6 +28,7 @@ from exeunt.channels.client.address import Address
 from exeunt.channels.client.bridge import Reader
 from exeunt.channels.client.errors import ConnectFailed, Disconnected
 from exeunt.channels.client.frames import masked_close, masked_frame
+from exeunt.channels.errors import in_seconds
 from exeunt.channels.stream import ByteStream
 from exeunt.channels.wire import Encoded
 
@@ -71,7 +72,7 @@ async def open_client_websocket(
         if stream is not None:
             stream.abort()
     raise ConnectFailed(
-        address.url, f"the server has not completed the {stage} handshake in {within:g} seconds"
+        address.url, f"the server has not completed the {stage} handshake in {in_seconds(within)}"
     )
 
 

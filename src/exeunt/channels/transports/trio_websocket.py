@@ -11,6 +11,7 @@ passed on, and its answer to a close frame becomes ours. These are the edges tha
 * Its limit on messages counts characters, after they have come; ours counts bytes, across
   fragments, and refuses a frame by the size that its header announces.
 * It answers broken frames by dropping the connection; the peer is told the code first.
+* It takes a close code above 4999 for a broken frame; here it is the peer's goodbye, as in Phoenix.
 * It waits for a silent peer without end when it closes, and with 1000 unless told otherwise; here
   every close has a code and a deadline.
 * An exception in its reader ends its nursery; here it ends this connection alone.
@@ -35,6 +36,7 @@ __all__ = ["WebSocket", "open_websocket"]
 _HANDSHAKE_SECONDS = 10.0
 _LINGER_SECONDS = 1.0  # for a peer that has been told why, to read it before the socket closes
 _CLOSE_OPCODE = 0x88
+_LARGEST_CODE = 4999  # RFC 6455, section 7.4.2
 
 
 @asynccontextmanager
@@ -248,12 +250,16 @@ class WebSocket:
         answer = 1002 if 1012 <= code <= 2999 else 1000
         self._finish(Closed(code, reason, "peer"), close_frame(answer))
 
-    def _library_gave_up(self) -> None:
+    def _library_gave_up(self, close_code: int | None) -> None:
         # It closes its stream either after a closing handshake, or upon a frame it cannot parse.
         if self._end is None:
             closed = self._library.closed if self._library is not None else None
             code, detail = (closed.code, closed.reason or "") if closed else (1002, "")
-            self._finish(ProtocolViolation(code, detail), close_frame(code))
+            if close_code is not None and close_code > _LARGEST_CODE and "CLOSE" in detail:
+                # Phoenix: Bandit answers 1000 to all codes from 3000 on.
+                self._finish(Closed(close_code, "", "peer"), close_frame(1000))
+            else:
+                self._finish(ProtocolViolation(code, detail), close_frame(code))
 
 
 class _Gone(Exception):
@@ -330,7 +336,7 @@ class _Bridge(trio.abc.Stream):
 
     async def aclose(self) -> None:
         self._is_done = True
-        self._ws._library_gave_up()
+        self._ws._library_gave_up(self._sizes.close_code)
         await trio.lowlevel.checkpoint()
 
 
@@ -363,10 +369,11 @@ class MessageSizes:
     RFC 6455, section 5.2. Whether frames are well formed otherwise is the library's business.
 
     A frame is bounded with its header, and a message that comes in fragments by all its payloads
-    together, as Bandit has it.
+    together, as Bandit has it. `close_code` is that of the first close frame, None if none has
+    come with a code.
     """
 
-    __slots__ = ("_fragments", "_header", "_payload_left", "frame", "message")
+    __slots__ = ("_fragments", "_header", "_payload_left", "close_code", "frame", "message")
 
     def __init__(self, frame: int, message: int) -> None:
         if frame < 1 or message < 1:
@@ -376,6 +383,7 @@ class MessageSizes:
         self._header = b""  # of a frame whose header has come in part
         self._payload_left = 0
         self._fragments = 0  # payload bytes so far of a message that comes in fragments
+        self.close_code: int | None = None
 
     def follow(self, data: bytes) -> int:
         """Take the next bytes; return how many of them come before a frame that is too large."""
@@ -391,7 +399,9 @@ class MessageSizes:
             start = at - len(self._header)
             header = self._header + data[at : at + 14]
             size = _header_size(header)
-            if len(header) < size:
+            is_close = _has_close_code(header)
+            # The code of a close frame is waited for as if it were of the header.
+            if len(header) < size + 2 * is_close:
                 self._header = header
                 return end
             self._header = b""
@@ -401,6 +411,11 @@ class MessageSizes:
                 length = int.from_bytes(header[2:4], "big")
             elif length == 127:
                 length = int.from_bytes(header[2:10], "big")
+            if is_close:
+                mask, masked = header[size - 4 : size - 2], header[size : size + 2]
+                code = int.from_bytes(masked, "big") ^ int.from_bytes(mask, "big")
+                self.close_code = code if self.close_code is None else self.close_code
+                at, length = at + 2, length - 2
             self._payload_left = length
             if header[0] & 0x08:
                 continue  # a control frame, which may stand between the fragments of a message
@@ -418,6 +433,11 @@ def _header_size(header: bytes) -> int:
         return 2
     extended = {126: 2, 127: 8}.get(header[1] & 0x7F, 0)
     return 2 + extended + (4 if header[1] & 0x80 else 0)
+
+
+def _has_close_code(header: bytes) -> bool:
+    # A frame without a mask is none, and one with more than 125 bytes no control frame.
+    return len(header) > 1 and header[0] == _CLOSE_OPCODE and 0x82 <= header[1] <= 0xFD
 
 
 def _is_local(end: ConnectionEnded) -> bool:

@@ -12,7 +12,7 @@ TYPED_CODE := $(foreach place,src examples benchmarks tests/types tests/architec
 
 export PYTHON
 .DEFAULT_GOAL := help
-.PHONY: help venv chat test soak versions coverage lint format types docs bench autobahn diagrams screenshots clean
+.PHONY: help venv chat test soak versions coverage lint format types docs linkcheck bench autobahn diagrams screenshots clean
 
 help:  ## list the targets
 	@echo 'exeunt: make TARGET'
@@ -69,6 +69,12 @@ docs:  ## build the documentation in docs/_build/html
 	@.venv/bin/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
 	@echo 'docs/_build/html/index.html is built'
 
+# Wants a network, so it is no part of the tests; links within the pages are.
+linkcheck:  ## check the documentation's links to elsewhere
+	@scripts/venv.sh dev
+	@.venv/bin/python -m sphinx -q -b linkcheck docs docs/_build/linkcheck
+	@echo 'all links lead somewhere'
+
 # Without the rivals the benchmarks run all the same, and say which of them are missing.
 bench:  ## run the benchmarks (ARGS=--json for one object a line)
 	@scripts/venv.sh dev
@@ -85,8 +91,8 @@ autobahn:  ## run Autobahn's WebSocket test suite (ARGS="7.*" for some cases)
 diagrams:  ## record what the diagrams of the docs show, and draw them (ARGS=--kept: only draw)
 	@scripts/venv.sh dev && .venv/bin/python -m docs.diagrams $(ARGS)
 
-screenshots:  ## take the pictures of the chat in docs/images
-	@scripts/parts.sh && scripts/venv.sh dev && .venv/bin/python -m scripts.screenshot
+screenshots:  ## take the pictures that README and docs use (ARGS="chat observer dashboard docs")
+	@scripts/parts.sh && scripts/venv.sh dev && .venv/bin/python -m scripts.screenshot $(ARGS)
 
 clean:  ## remove everything that the other targets made
 	@rm -rf .venv .venv-3.* .venv.lock .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* \

@@ -371,6 +371,14 @@ def test_a_name_that_cannot_be_encoded_is_refused_like_a_payload() -> None:
         JSON_V2.encode_push("1", object(), "e", {})  # type: ignore[arg-type]
 
 
+def test_a_payload_with_what_was_not_awaited_says_so() -> None:
+    async def count() -> int:
+        return 3
+
+    with pytest.raises(PayloadError, match=r"payload\.n is <coroutine .*: is an `await` missing\?"):
+        JSON_V2.encode_push("1", "room:a", "e", {"n": count()})
+
+
 @given(json_objects)
 @settings(max_examples=60)
 def test_what_is_checked_is_what_python_itself_would_encode(payload: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from tests.conformance.traces import Json, canonical
+from tests.conformance.traces import Json, canonical, text
 
 Op: TypeAlias = dict[str, Any]
 
@@ -287,7 +287,7 @@ class Model:
     def take(self, me: Process, match: Json) -> Json:
         """Take the first message that matches out of a mailbox; None if there is none."""
         for index, (_, _, message) in enumerate(me.mailbox):
-            if match == "any" or message[: len(match)] == match:
+            if match == "any" or text(message[: len(match)]) == text(match):
                 del me.mailbox[index]
                 return message
         return None

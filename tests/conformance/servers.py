@@ -384,7 +384,7 @@ class World:
             return
         final = ["error", how["raise"]] if "raise" in how else how.get("exit", reason)
         is_orderly = final in ("normal", "shutdown") or (
-            isinstance(final, list) and final[0] == "shutdown"
+            isinstance(final, list) and len(final) == 2 and final[0] == "shutdown"
         )
         if not is_orderly or how:
             self.happen(server, "report", final)

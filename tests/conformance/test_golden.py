@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.conformance.__main__ import main
+from tests.conformance.model import trace_of
 from tests.conformance.replay import (
     WITHDRAWN,
     BadFile,
@@ -164,6 +165,101 @@ def test_a_scenario_that_makes_no_sense_diverges_and_says_why() -> None:
     }
     (divergence,) = replay(Case("", scenario, {"steps": [{"result": "died"}]})).divergences
     assert "not an operation of this family" in str(divergence)
+
+
+def test_one_is_not_true_be_it_in_a_message_or_in_a_trace() -> None:
+    ops: list[dict[str, Any]] = [
+        {"op": "send", "by": "p0", "to": "p0", "msg": True},
+        {"op": "recv", "by": "p0", "match": ["msg", "p0", 1]},
+        {"op": "recv", "by": "p0", "match": ["msg", "p0", True]},
+    ]
+    scenario = {"family": "signals", "name": "true", "procs": [{"p": "p0"}], "ops": ops}
+    steps = run_scenario(scenario)
+    assert [one["result"] for one in steps][1:] == ["empty", ["msg", "p0", True]]
+    assert trace_of(scenario) == steps
+    altered = copy.deepcopy(steps)
+    altered[2]["result"] = ["msg", "p0", 1]
+    assert [one.index for one in compare(Case("", scenario, {"steps": steps}), altered)] == [2]
+
+
+SERVER: dict[str, Any] = {"op": "start", "by": "c0", "as": "s0", "spec": {"init": {}}}
+
+
+@pytest.mark.parametrize(
+    ("family", "op", "complaint"),
+    [
+        ("signals", {"op": "suspend", "by": "p0", "to": "p0"}, "not an operation of this family"),
+        ("signals", {"op": "link", "by": "p0", "to": "p0", "twice": True}, "no field 'twice'"),
+        ("signals", {"op": "batch", "by": "p0", "ops": [{"op": "fly"}]}, "not an operation"),
+        ("genserver", {**SERVER, "spec": {"start": {}}}, "a server has no field 'start'"),
+        ("genserver", {**SERVER, "spec": {"init": {"sleep": 5}}}, "a script has no field 'sleep'"),
+        ("genserver", {**SERVER, "spec": {"terminate": {"stop": "x"}}}, "no field 'stop'"),
+        ("genserver", {**SERVER, "spec": {"on_info": {"cast": {}}}}, "no field 'cast'"),
+        (
+            "genserver",
+            {"op": "cast", "by": "c0", "to": "s0", "do": {"effects": [["send_self", {"x": 1}]]}},
+            "a script has no field 'x'",
+        ),
+        (
+            "genserver",
+            {"op": "cast", "by": "c0", "to": "s0", "do": {"then": ["continue", {"x": 1}]}},
+            "a script has no field 'x'",
+        ),
+        (
+            "supervisor",
+            {"op": "start_child", "sup": "root", "spec": {"id": "a", "strategy": "one_for_one"}},
+            "a child of the type worker has no field 'strategy'",
+        ),
+        (
+            "supervisor",
+            {"op": "start_child", "sup": "root", "spec": {"id": "a", "type": "port"}},
+            "no type of a child: 'port'",
+        ),
+    ],
+)
+def test_what_the_language_does_not_have_is_refused(
+    family: str, op: dict[str, Any], complaint: str
+) -> None:
+    ops = [{"op": "start"}, op] if family == "supervisor" else [op]
+    scenario = {
+        "family": family,
+        "name": "foreign",
+        "procs": [{"p": "p0"}, {"p": "c0"}],
+        "tree": {"id": "root", "type": "supervisor"},
+        "ops": ops,
+    }
+    with pytest.raises(ScenarioError, match=complaint):
+        run_scenario(scenario)
+
+
+def test_a_later_exit_of_a_server_that_did_not_start_is_in_the_trace_of_otp_26_too() -> None:
+    # OTP 25 tells a starter that traps exits of the server's end; a link to the dead tells it anew.
+    start = {"op": "start", "by": "c0", "as": "s0", "link": True}
+    failing = {**start, "spec": {"init": {"stop": "bad"}}}
+    link = {"op": "link", "by": "c0", "to": "s0"}
+    first, second = ["EXIT", "s0", "bad"], ["EXIT", "s0", "noproc"]
+    events = {"s0": [["init", None, 0], ["exit", "bad"]]}
+    recorded: list[Any] = [
+        {
+            "result": ["error", "bad"],
+            "changes": {"c0": {"mailbox": [first]}},
+            "events": events,
+        },
+        {"result": "ok", "changes": {"c0": {"mailbox": [first, second]}}},
+    ]
+    expected: list[Any] = [
+        {"result": ["error", "bad"], "events": events},
+        {"result": "ok", "changes": {"c0": {"mailbox": [second]}}},
+    ]
+    assert as_in_otp_26([failing, link], recorded) == expected
+    scenario = {
+        "family": "genserver",
+        "name": "told_twice",
+        "procs": [{"p": "c0", "trap": True}],
+        "ops": [failing, link],
+        "tags": ["otp25"],
+    }
+    assert replay(Case("", scenario, {"steps": recorded})).divergences == []
 
 
 @pytest.mark.parametrize(

@@ -199,7 +199,8 @@ def scenarios(draw: st.DrawFn) -> tuple[dict[str, Any], list[Json]]:
 
 
 def test_the_model_gives_the_recorded_traces() -> None:
-    cases = read(Path(__file__).parent / "golden" / "signals-dev.jsonl")
+    golden = Path(__file__).parent / "golden"
+    cases = [case for path in sorted(golden.glob("signals-*.jsonl")) for case in read(path)]
     assert len(cases) >= 300
     for case in cases:
         assert [str(one) for one in compare(case, trace_of(case.scenario))] == []

@@ -245,17 +245,21 @@ def cases(draw: st.DrawFn) -> Case:
 
 def test_the_model_gives_the_recorded_traces() -> None:
     unmodelled: list[str] = []
-    for case in read(Path(__file__).parent / "golden" / "genserver-dev.jsonl"):
+    modelled = 0
+    golden = Path(__file__).parent / "golden"
+    for case in [case for path in sorted(golden.glob("genserver-*.jsonl")) for case in read(path)]:
         try:
             steps = trace_of(case.scenario)
         except Unmodelled:
             unmodelled.append(case.name)
         else:
+            modelled += 1
             assert [str(one) for one in compare(case, steps)] == []
-    assert unmodelled == [
+    assert [name for name in unmodelled if not name.startswith("genserver_thin_")] == [
         "a_call_to_oneself_is_an_error",
         "a_failed_call_within_a_callback_ends_the_server",
     ]
+    assert modelled >= 175
 
 
 @pytest.mark.slow

@@ -54,7 +54,7 @@ class Child:
 def is_orderly(reason: Json) -> bool:
     """Tell whether a reason is no reason to restart a transient child."""
     return reason in ("normal", "shutdown") or (
-        isinstance(reason, list) and reason[0] == "shutdown"
+        isinstance(reason, list) and len(reason) == 2 and reason[0] == "shutdown"
     )
 
 

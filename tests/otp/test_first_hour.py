@@ -295,6 +295,14 @@ async def sends_from_a_thread() -> None:
     await trio.to_thread.run_sync(send, pid, "hello")
 
 
+async def asks_nobody_that_whereis_found() -> None:
+    await Counter.add(exeunt.whereis("counter"), 1)  # type: ignore[arg-type]
+
+
+async def makes_a_server() -> None:
+    Counter(1)  # type: ignore[call-arg]
+
+
 async def calls_itself() -> None:
     counter = await Counter.start(1)
     await Counter.add_twice(counter, 1)
@@ -303,7 +311,7 @@ async def calls_itself() -> None:
 @pytest.mark.parametrize(
     ("mistake", "error", "says"),
     [
-        (forgets_await_of_start, TypeError, "is an `await` missing where it comes from"),
+        (forgets_await_of_start, TypeError, r"is an `await` missing where it comes from\?$"),
         (sends_to_a_class, TypeError, "given by its pid, its name"),
         (spawns_a_coroutine, TypeError, r"without calling it, .*: spawn\(body, …\)"),
         (spawn_links_a_coroutine, TypeError, r"without calling it"),
@@ -350,6 +358,8 @@ async def calls_itself() -> None:
         ),
         (a_class_as_a_child, StartFailed, r"given as a ChildSpec, from Server\.child\(…\)"),
         (a_strategy_that_is_none, StartFailed, "strategy is one of 'one_for_one'"),
+        (asks_nobody_that_whereis_found, TypeError, r"not by None: has `whereis` found nobody\?$"),
+        (makes_a_server, TypeError, r"not made: `await Counter\.start_link\(…\)`"),
         (calls_itself, CallFailed, r"calls itself: .*`self\.method\(…\)` is the plain method"),
     ],
 )
@@ -467,13 +477,25 @@ async def test_a_supervisor_says_why_it_starts_a_child_again_and_why_it_gives_up
 
 
 def test_requests_show_the_signature_of_their_methods() -> None:
-    assert str(inspect.signature(Counter.add)) == "(server, amount: 'int') -> 'int'"
+    assert str(inspect.signature(Counter.add)) == "(server, amount: 'int') -> 'Awaitable[int]'"
     assert str(inspect.signature(Counter.reset)) == "(server) -> 'None'"
     shown = str(inspect.signature(Supervisor.start_child))
-    assert shown == "(server, spec: 'ChildSpec') -> 'Pid | None'"
+    assert shown == "(server, spec: 'ChildSpec') -> 'Awaitable[Pid | None]'"
     assert inspect.getdoc(Supervisor.start_child) is not None
     assert Counter.add.__qualname__ == "Counter.add"
     via: Any = Registry.via
     assert str(inspect.signature(via)).startswith("(name, key: 'K', value: 'V' = None)")
     assert via.__qualname__ == "Registry.via"
     assert "registered with `value`" in str(inspect.getdoc(via))
+
+
+async def test_a_server_that_is_named_by_a_key_is_shown_with_it() -> None:
+    rooms = Registry[str, None].named("rooms")
+    async with node() as stage:
+        await rooms.start_link(keys="unique")
+        room = await Counter.named(rooms.via("lobby")).start(1)
+        info = exeunt.process_info(room)
+        assert info is not None and info.label == "Counter 'lobby'"
+        send(room, ...)
+        await settle()
+        stage.logged("Counter 'lobby'", "handle_info")

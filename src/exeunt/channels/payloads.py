@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import inspect
 from math import isfinite
 from typing import TypeAlias, cast
 
@@ -163,6 +164,9 @@ def _advice(value: object) -> str:
         return ": send Binary(...) as the whole payload, or base64"
     if isinstance(value, (set, frozenset)):
         return ": send a sorted list"
+    if inspect.iscoroutine(value):
+        value.close()
+        return ": is an `await` missing?"
     if hasattr(value, "isoformat"):
         return ": send its isoformat()"
     return ": send strings, numbers, lists and dicts"

@@ -106,6 +106,8 @@ class Node:
             if inspect.iscoroutine(given):
                 given.close()
                 hint = ": is an `await` missing where it comes from?"
+            elif given is None:
+                hint = ": has `whereis` found nobody?"
             raise TypeError(
                 f"a process is given by its pid, its name, or a Via, not by {given!r}{hint}"
             )

@@ -41,6 +41,7 @@ from typing import (
     Generic,
     ParamSpec,
     Protocol,
+    Self,
     TypeVar,
     cast,
 )
@@ -136,6 +137,14 @@ class GenServer:
                     # Overridden without the decorator.
                     requests[name] = value
         cls._requests = requests
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Make the object that a process is to run; that is done by starting it."""
+        if (args or kwargs) and cls.__init__ is object.__init__:
+            raise TypeError(
+                f"a server is started, and not made: `await {cls.__qualname__}.start_link(…)`"
+            )
+        return super().__new__(cls)
 
     # -- starting -------------------------------------------------------------------------------
 
@@ -364,6 +373,7 @@ async def start_server(
             # A holder that is about to end is not found by its name any more.
             holder = getattr(name, "holder", name.whereis)()
             raise AlreadyStarted(name, holder or process.pid)
+        process.label = f"{label} {getattr(name, 'key', name)!r}"
     starting.attach(process)
     starting.was_taken = True
     try:

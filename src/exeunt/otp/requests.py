@@ -82,7 +82,7 @@ class on_call(Generic[P, R]):
             except TypeError as error:
                 raise _without_server(owner, name, error) from None
 
-        self._faces[owner] = show_as(request, self._method, owner, name, "server")
+        self._faces[owner] = show_as(request, self._method, owner, name, "server", is_awaited=True)
         return request
 
 
@@ -142,6 +142,8 @@ def cast_to(server: Destination, request: object) -> None:
 
 
 def _without_server(owner: type, name: str, error: TypeError) -> TypeError:
+    if str(error).endswith("?"):
+        return error  # it says already what was probably meant
     return TypeError(
         f"{error}. {owner.__qualname__}.{name}(server, …) is a request: first comes who is asked; "
         f"in the server itself it is `self.{name}(…)`"

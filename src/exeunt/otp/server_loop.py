@@ -51,7 +51,8 @@ class MethodRequest:
     def __repr__(self) -> str:
         shown = [repr(one) for one in self.args]
         shown += [f"{key}={value!r}" for key, value in self.kwargs.items()]
-        return f"{self.owner.__name__}.{self.name}({', '.join(shown)})"
+        # One that begins with an underscore stands behind a public method of that name.
+        return f"{self.owner.__name__}.{self.name.lstrip('_')}({', '.join(shown)})"
 
 
 class Cast:
@@ -125,7 +126,7 @@ class ServerLoop:
 
     def __repr__(self) -> str:
         name = f" {self.process.name!r}" if self.process.name else ""
-        return f"{self.process.pid}{name} ({type(self.server).__qualname__})"
+        return f"{self.process.pid}{name} ({self.process.label})"
 
     # -- its life -------------------------------------------------------------------------------
 

@@ -17,8 +17,19 @@ F = TypeVar("F", bound=Callable[..., Any])
 _NOT_REPLIES = re.compile(r" \| (NoReply|Refuse|Stop)\b")
 
 
-def show_as(face: F, method: Callable[..., Any], owner: type, name: str, first: str) -> F:
-    """Have a function shown as a method of `owner`, with `first` in the place of `self`."""
+def show_as(
+    face: F,
+    method: Callable[..., Any],
+    owner: type,
+    name: str,
+    first: str,
+    *,
+    is_awaited: bool = False,
+) -> F:
+    """Have a function shown as a method of `owner`, with `first` in the place of `self`.
+
+    With `is_awaited` it returns something to await, though it is no async function itself.
+    """
     face.__doc__ = method.__doc__
     face.__name__ = name
     face.__qualname__ = f"{owner.__qualname__}.{name}"
@@ -29,6 +40,8 @@ def show_as(face: F, method: Callable[..., Any], owner: type, name: str, first: 
     returns = signature.return_annotation
     if isinstance(returns, str):
         returns = _NOT_REPLIES.sub("", returns)
+        if is_awaited:
+            returns = f"Awaitable[{returns}]"
     face.__annotations__ = {**method.__annotations__, "return": returns}
     face.__signature__ = signature.replace(  # type: ignore[attr-defined]
         parameters=parameters, return_annotation=returns

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias, TypedDict, Unpack, get_args
 
 from exeunt.kernel.exits import Reason
@@ -55,7 +55,8 @@ class ChildSpec:
     """
 
     id: object
-    start: Callable[[], Awaitable[Pid]]
+    # Not shown: it is some hundred characters that tell nobody anything.
+    start: Callable[[], Awaitable[Pid]] = field(repr=False)
     restart: RestartType = "permanent"
     shutdown: Shutdown | None = None
     type: ChildType = "worker"

@@ -498,4 +498,4 @@ async def test_a_server_that_is_named_by_a_key_is_shown_with_it() -> None:
         assert info is not None and info.label == "Counter 'lobby'"
         send(room, ...)
         await settle()
-        stage.logged("Counter 'lobby'", "handle_info")
+        stage.logged("(Counter 'lobby') got a message that it has no handle_info for")

@@ -7,6 +7,7 @@ registry.
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 from exeunt.kernel.errors import AlreadyNamed, NameTaken, NoProcess, NotRegistered
@@ -34,6 +35,17 @@ Name: TypeAlias = "str | Via"
 
 Destination: TypeAlias = "Pid | str | Via"
 """What can be sent to, called and monitored. To link, and to exit, it takes a pid."""
+
+
+def no_destination(given: object) -> TypeError:
+    """Return the error for something that is given in the place of a process, and is none."""
+    hint = ""
+    if inspect.iscoroutine(given):
+        given.close()
+        hint = ": is an `await` missing where it comes from?"
+    elif given is None:
+        hint = ": has `whereis` found nobody?"
+    return TypeError(f"a process is given by its pid, its name, or a Via, not by {given!r}{hint}")
 
 
 class NameTable:

@@ -36,7 +36,7 @@ from exeunt.kernel.events import (
 )
 from exeunt.kernel.exits import KILL, SHUTDOWN, ProcessExit, Reason
 from exeunt.kernel.ids import Pid, Ref
-from exeunt.kernel.names import Destination, NameTable
+from exeunt.kernel.names import Destination, NameTable, no_destination
 from exeunt.kernel.process import Process, running_process
 from exeunt.kernel.signals import signal as send_signal
 from exeunt.kernel.timers import Timers
@@ -101,16 +101,7 @@ class Node:
         if isinstance(to, str):
             return self.names.find(to)
         if not hasattr(to, "whereis"):
-            given: object = to
-            hint = ""
-            if inspect.iscoroutine(given):
-                given.close()
-                hint = ": is an `await` missing where it comes from?"
-            elif given is None:
-                hint = ": has `whereis` found nobody?"
-            raise TypeError(
-                f"a process is given by its pid, its name, or a Via, not by {given!r}{hint}"
-            )
+            raise no_destination(to)
         pid = to.whereis()
         return None if pid is None else self.find(pid)
 

@@ -11,7 +11,16 @@ import traceback
 
 import trio
 
-from benchmarks import calls, channels, growth, memory, messages, processes, supervision
+from benchmarks import (
+    calls,
+    channels,
+    growth,
+    memory,
+    messages,
+    observed,
+    processes,
+    supervision,
+)
 from benchmarks.harness import Benchmark, Line, Settings
 from benchmarks.page import PAGE, page, shown
 from benchmarks.rivals import HOW_TO_INSTALL, NEEDS, is_missing
@@ -23,6 +32,7 @@ BENCHMARKS: list[Benchmark] = [
     *memory.BENCHMARKS,
     *supervision.BENCHMARKS,
     *growth.BENCHMARKS,
+    *observed.BENCHMARKS,
     *channels.BENCHMARKS,
 ]
 

@@ -299,6 +299,18 @@ async def asks_nobody_that_whereis_found() -> None:
     await Counter.add(exeunt.whereis("counter"), 1)  # type: ignore[arg-type]
 
 
+async def starts_with_what_nobody_takes() -> None:
+    class Bare(GenServer):
+        pass
+
+    await Bare.start_link(1, restart="transient")
+
+
+async def starts_a_second_child_of_an_id() -> None:
+    house = await Supervisor.start_link([Counter.child(1)])
+    await Supervisor.start_child(house, Counter.child(2))
+
+
 async def makes_a_server() -> None:
     Counter(1)  # type: ignore[call-arg]
 
@@ -359,6 +371,12 @@ async def calls_itself() -> None:
         (a_class_as_a_child, StartFailed, r"given as a ChildSpec, from Server\.child\(…\)"),
         (a_strategy_that_is_none, StartFailed, "strategy is one of 'one_for_one'"),
         (asks_nobody_that_whereis_found, TypeError, r"not by None: has `whereis` found nobody\?$"),
+        (starts_with_what_nobody_takes, StartFailed, "Bare takes no arguments: it has no init"),
+        (
+            starts_a_second_child_of_an_id,
+            exeunt.AlreadyStarted,
+            r"a child with the id 'Counter' already, <\d+\.\d+>: .* spec\.replace\(id=…\)",
+        ),
         (makes_a_server, TypeError, r"not made: `await Counter\.start_link\(…\)`"),
         (calls_itself, CallFailed, r"calls itself: .*`self\.method\(…\)` is the plain method"),
     ],
@@ -415,7 +433,12 @@ async def test_whatever_can_be_awaited_may_be_the_body_of_a_process() -> None:
 
 
 @pytest.mark.parametrize(
-    ("forget", "name"), [(lambda: receive(), "receive"), (lambda: call("me", 1), "call")]
+    ("forget", "name"),
+    [
+        (lambda: receive(), "receive"),
+        (lambda: call("me", 1), "call"),
+        (lambda: Counter.add("me", 1), "Counter.add"),
+    ],
 )
 async def test_what_is_not_awaited_is_named_by_python_as_it_was_written(
     forget: Callable[[], Any], name: str
@@ -499,3 +522,35 @@ async def test_a_server_that_is_named_by_a_key_is_shown_with_it() -> None:
         send(room, ...)
         await settle()
         stage.logged("(Counter 'lobby') got a message that it has no handle_info for")
+
+
+@pytest.mark.parametrize(
+    ("base", "written", "meant"),
+    [
+        (GenServer, "inti", "init"),
+        (GenServer, "initt", "init"),
+        (GenServer, "int", "init"),
+        (GenServer, "Init", "init"),
+        (GenServer, "init_", "init"),
+        (GenServer, "unit", None),
+        (GenServer, "initial", None),
+        (Channel, "jion", "join"),
+        (Channel, "joins", "join"),
+        (Channel, "handle_ni", "handle_in"),
+        (Channel, "handle_im", None),
+        (Channel, "coin", None),
+        (Socket, "di", "id"),
+        (Socket, "Id", "id"),
+        (Socket, "ids", None),
+    ],
+)
+def test_a_slip_in_a_short_callback_is_found_and_another_word_is_none(
+    base: type, written: str, meant: str | None
+) -> None:
+    async def method(self: object) -> None: ...
+
+    if meant is None:
+        type("Mine", (base,), {written: method})
+        return
+    with pytest.raises(TypeError, match=f"Mine.{written} looks like .* did you mean '{meant}'"):
+        type("Mine", (base,), {written: method})

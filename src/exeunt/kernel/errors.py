@@ -112,13 +112,14 @@ class StartFailed(StartError):
 class AlreadyStarted(StartError):
     """The name is taken by a running process, `pid`; nothing was started."""
 
-    def __init__(self, name: object, pid: Pid) -> None:
-        super().__init__(name, pid)
+    def __init__(self, name: object, pid: Pid, detail: str = "") -> None:
+        super().__init__(name, pid, detail)
         self.name = name
         self.pid = pid
+        self.detail = detail
 
     def __str__(self) -> str:
-        return f"{self.name!r} is already started, as {self.pid}"
+        return self.detail or f"{self.name!r} is already started, as {self.pid}"
 
 
 class StartIgnored(StartError):

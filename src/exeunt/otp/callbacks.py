@@ -70,9 +70,25 @@ def _meant(name: str, callbacks: Collection[str]) -> str | None:
 
     `handle_` alone makes no likeness: of two names that begin with it, the rest is compared.
     """
-    if name.startswith("handle_"):
-        rests = [one.removeprefix("handle_") for one in callbacks if one.startswith("handle_")]
-        found = get_close_matches(name.removeprefix("handle_"), rests, 1, 0.75)
-        return f"handle_{found[0]}" if found else None
-    found = get_close_matches(name, [one for one in callbacks if len(one) > 5], 1, 0.8)
-    return found[0] if found else None
+    prefix = "handle_" if name.startswith("handle_") else ""
+    rest = name.removeprefix(prefix)
+    words = [one.removeprefix(prefix) for one in callbacks if one.startswith(prefix)]
+    for word in words:
+        if len(word) <= 5 and _is_slip(rest.strip("_").lower(), word):
+            return prefix + word
+    # Of a short word a few other letters make another one.
+    long = [one for one in words if prefix or len(one) > 5]
+    found = get_close_matches(rest, long, 1, 0.75 if prefix else 0.8)
+    return prefix + found[0] if found else None
+
+
+def _is_slip(name: str, word: str) -> bool:
+    """Tell whether two letters have changed places, or one is there twice, or missing."""
+    if sorted(name) == sorted(word):
+        return True
+    shorter, longer = sorted((name, word), key=len)
+    return (
+        len(word) > 3
+        and len(longer) == len(shorter) + 1
+        and any(longer[:at] + longer[at + 1 :] == shorter for at in range(len(longer)))
+    )

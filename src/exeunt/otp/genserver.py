@@ -181,6 +181,8 @@ class GenServer:
 
     async def init(self, *args: Any, **kwargs: Any) -> InitResult:
         """Initialise the state. The starter waits for it."""
+        if args or kwargs:
+            raise TypeError(f"{type(self).__qualname__} takes no arguments: it has no init")
         return None
 
     async def handle_call(self, request: Any, caller: Call) -> CallResult:

@@ -74,13 +74,16 @@ class on_call(Generic[P, R]):
         return self._faces.get(owner) or self._face_for(owner)
 
     def _face_for(self, owner: type) -> Callable[..., Any]:
-        name = self._name
+        name, shown = self._name, f"{owner.__qualname__}.{self._name}"
 
         def request(server: Destination, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
             try:
-                return call(server, MethodRequest(owner, name, args, kwargs))
+                asking = call(server, MethodRequest(owner, name, args, kwargs))
             except TypeError as error:
                 raise _without_server(owner, name, error) from None
+            # Python says "coroutine 'Counter.add' was never awaited" to who forgets it.
+            asking.__qualname__ = shown  # type: ignore[attr-defined]
+            return asking
 
         self._faces[owner] = show_as(request, self._method, owner, name, "server", is_awaited=True)
         return request

@@ -174,7 +174,11 @@ class Supervisor(GenServer):
         known = self._children.get(spec.id)
         if known is not None:
             if isinstance(known.pid, Pid):
-                return Refuse(AlreadyStarted(spec.id, known.pid))
+                taken = (
+                    f"the supervisor has a child with the id {spec.id!r} already, {known.pid}: "
+                    "give this one another, with spec.replace(id=…)"
+                )
+                return Refuse(AlreadyStarted(spec.id, known.pid, taken))
             return Refuse(ChildError(spec.id, "already_present"))
         child = _Child(spec, None)
         try:

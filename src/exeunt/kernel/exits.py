@@ -21,6 +21,9 @@ A reason is a value to take apart:
             ...
         case Crash(exception):
             ...
+
+OTP: the reasons with a meaning are atoms, of which there is one each, and a crash is a tuple of the
+error and its stack. Here they are strings, compared by value, and `Crash` has the exception itself.
 """
 
 from __future__ import annotations

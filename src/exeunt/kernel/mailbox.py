@@ -4,6 +4,12 @@ A mailbox has any number of senders, who never wait, and one receiver. Without a
 what is sent to it; with one, an `Overflow` says what gives way. What links and monitors tell never
 does: no end of a process goes unnoticed because a mailbox is full. A call whose caller has given up
 is never handed out.
+
+OTP: a message is copied into the heap of its receiver, so nobody can change it afterwards. Here the
+receiver gets the very object that was sent: send what does not change, or what you keep no longer.
+
+OTP: a mailbox has no bound, unless the whole process is killed by the size of its heap. Here it may
+have one, by choice.
 """
 
 from __future__ import annotations

@@ -6,6 +6,17 @@
 The block is itself a process, the *main* process: it has a pid and a mailbox, can be linked to, and
 is the parent of what it starts. When the block is left, for whatever reason, the node is shut down
 in order, and when `open_node` returns, nothing that it started is alive.
+
+OTP: nodes connect to each other, and a pid of one can be sent to from another. Here a node is
+within one program, and knows of no other; to open it needs no name and no port.
+
+OTP: processes are preempted, and run on all processors. Here they share one thread, and each runs
+until it awaits something: between two awaits nothing changes that it does not change itself, and
+one that computes for long holds up all others. The watchdog tells which, and at which line.
+
+OTP: `kill` ends a process in the middle of whatever it does. Here it is cancelled, and ends at the
+next `await`; one that has not ended `kill_grace` seconds later, because it shields itself, is
+declared dead, and its code is listed as a zombie until it stops.
 """
 
 from __future__ import annotations

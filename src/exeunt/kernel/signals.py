@@ -10,6 +10,14 @@ it is a link to the dead. Those who are linked to it or monitor it hear of its e
 
 OTP: on the BEAM there is no exiting state to be seen, since a process that dies runs no more of its
 code; here `finally` blocks run first, so that whoever replaces a process never runs beside it.
+
+OTP: of two lethal signals the first one gives the reason. Here a kill reaches a process that still
+unwinds from the first, and the reason is `"killed"` then: so a supervisor can tell that it had to.
+
+OTP: a signal is on its way for a moment, and takes effect when its receiver is next scheduled. Here
+that is in the step in which it is sent: whoever is told to exit is not alive any more in the next
+line, and the `Down` of a dead process is in the mailbox when `monitor` returns, where a `demonitor`
+comes too late for it.
 """
 
 from __future__ import annotations

@@ -100,9 +100,13 @@ def _member(pid: Pid) -> tuple[str, str, str]:
     process = pid._process
     if process is None:
         return repr(pid), "", ""
+    return repr(pid), cut(process.name or process.label), cut(socket_id_of(process))
+
+
+def socket_id_of(process: Process) -> str:
+    """Return the id of the socket that a channel belongs to; empty if the process is none."""
     server = getattr(process.describe, "__self__", None)
-    socket_id = server.session.socket_id if isinstance(server, ChannelServer) else None
-    return repr(pid), cut(process.name or process.label), cut(socket_id or "")
+    return (server.session.socket_id or "") if isinstance(server, ChannelServer) else ""
 
 
 def hubs_of(endpoints: Iterable[Process], known: Iterable[PubSub]) -> list[PubSub]:

@@ -4,11 +4,17 @@ It is written from the events of the node: reports of crashes and of supervisors
 anyway since they are logged, and the starts of children. A start that nobody has asked for is a
 restart; the process that is started so inherits the record of the one before.
 
+A child that ends otherwise than in order, and not by an error of its own, is listed with the
+crashes: who is killed often takes others along, whose crashes say nothing of the cause. That end is
+known from the supervisor, and the others may have crashed before it has told of it; so what is told
+within a moment of them is put before them.
+
 All of it is bounded: of the processes that crashed or were restarted the latest are known.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import time
 import traceback
 from collections import OrderedDict, deque
@@ -17,9 +23,10 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeVar
 
 from exeunt.kernel.events import CrashReport, shown
+from exeunt.kernel.exits import is_orderly
 from exeunt.kernel.ids import Pid
 from exeunt.kernel.node import Node
-from exeunt.observer.looking import cut, place, server_of
+from exeunt.observer.looking import cut, place, server_of, shown_id
 from exeunt.otp.dynamic_supervisor import DynamicSupervisor
 from exeunt.otp.reports import Progress, SupervisorReport
 
@@ -35,12 +42,16 @@ MOST_RECORDS: Final = 4096
 MOST_REASON: Final = 300
 """Characters of a reason that are shown."""
 
+MOMENT: Final = 0.05
+"""Seconds within which a crash may be the consequence of an end that is told of after it."""
+
 
 @dataclass(frozen=True, slots=True)
 class CrashNote:
     """A process that ended for an error: `where` is the line that raised it, `at` the time.
 
-    In seconds since the epoch. There is neither the state of the process nor its last message.
+    In seconds since the epoch. If it is no `is_crash`, the process was ended by a signal: it was
+    killed, say. There is neither the state of the process nor its last message.
     """
 
     number: int
@@ -50,6 +61,7 @@ class CrashNote:
     reason: str
     where: str
     at: float
+    is_crash: bool
 
 
 class Record(NamedTuple):
@@ -75,8 +87,10 @@ class Ledger:
         self._records: OrderedDict[Pid, tuple[int, str]] = OrderedDict()
         self._ended: OrderedDict[tuple[Pid, object], Pid] = OrderedDict()
         self._restarted: OrderedDict[tuple[Pid, object], Pid] = OrderedDict()
-        # Whose crash was noted last: what its supervisor says of its end is nothing new.
-        self._crashed: Pid | None = None
+        # Whose crash is noted, and whose supervisor has not told of it yet: it is nothing new.
+        self._crashed: OrderedDict[Pid, None] = OrderedDict()
+        # What children are called that have a key, which their supervisor does not know.
+        self._labels: OrderedDict[Pid, str] = OrderedDict()
         self._unsubscribe: list[Callable[[], None]] = []
 
     def open(self, node: Node) -> None:
@@ -102,37 +116,36 @@ class Ledger:
 
     def crashed(self, report: CrashReport) -> None:
         """Note a crash."""
-        self.crash_count += 1
         reason = cut(shown(report.reason, MOST_REASON), MOST_REASON)
-        note = CrashNote(
-            number=self.crash_count,
-            pid=repr(report.pid),
-            name=cut(report.name or ""),
-            label=cut(report.label),
-            reason=reason,
-            where=_raised_at(report.exception),
-            at=round(time.time(), 3),
-        )
-        self.crashes.append(note)
-        self._crashed = report.pid
+        where = _raised_at(report.exception)
+        self.crashes.append(self._note(report.pid, report.name, report.label, reason, where))
+        _put(self._crashed, report.pid, None)
         self._keep(report.pid, self.record_of(report.pid).restarts, reason)
 
     def reported(self, report: SupervisorReport) -> None:
-        """Note whose place is free."""
+        """Note whose place is free, and an end that was no crash and not in order."""
         pid = report.pid
         if report.context != "child_terminated" or pid is None:
             return
-        if pid is not self._crashed:
+        label = self._labels.pop(pid, "")
+        if pid in self._crashed:
+            del self._crashed[pid]
+        else:
             known = self._records.get(pid)
             reason = report.reason
             # Most often a word: then there is nothing to be made of it.
             if not (type(reason) is str and len(reason) < 40 and reason.isprintable()):
                 reason = cut(shown(reason, MOST_REASON), MOST_REASON)
             self._keep(pid, 0 if known is None else known[0], reason)
+            if not is_orderly(report.reason):
+                self._insert(self._note(pid, None, label or shown_id(report.id), reason, None))
         _put(self._ended, (report.supervisor, report.id), pid)
 
     def started(self, event: Progress) -> None:
-        """Note a restart."""
+        """Note a restart, and what a child with a key is called."""
+        process = event.pid._process
+        if process is not None and " " in process.label:
+            _put(self._labels, event.pid, process.label)
         supervisor = event.supervisor._process
         # The first start is part of the supervisor's own, and any other that is no restart was
         # asked for: either way the supervisor handles a call.
@@ -152,6 +165,40 @@ class Ledger:
         server = server_of(supervisor)
         if not isinstance(server, DynamicSupervisor):
             _put(self._restarted, where, event.pid)
+
+    # -- the list ---------------------------------------------------------------------------------
+
+    def _note(
+        self, pid: Pid, name: str | None, label: str, reason: str, where: str | None
+    ) -> CrashNote:
+        self.crash_count += 1
+        return CrashNote(
+            number=self.crash_count,
+            pid=repr(pid),
+            name=cut(name or ""),
+            label=cut(label),
+            reason=reason,
+            where=where or "",
+            at=round(time.time(), 3),
+            is_crash=where is not None,
+        )
+
+    def _insert(self, note: CrashNote) -> None:
+        """Add an end that was no crash: before the crashes of this moment, but for its own cause.
+
+        That is one with the same reason, which came along a link.
+        """
+        later: list[CrashNote] = []
+        while self.crashes:
+            last = self.crashes[-1]
+            is_of_now = last.is_crash and 0 <= note.at - last.at <= MOMENT
+            if not is_of_now or last.reason == note.reason:
+                break
+            later.append(self.crashes.pop())
+        later.append(note)
+        first = note.number - len(later) + 1
+        for number, one in enumerate(reversed(later), start=first):
+            self.crashes.append(dataclasses.replace(one, number=number))
 
     def _keep(self, pid: Pid, restarts: int, crash: str) -> None:
         _put(self._records, pid, (restarts, crash))

@@ -13,7 +13,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from exeunt.observer.view import Line, View, age_of, short, sparkline
+from exeunt.observer.naming import Name
+from exeunt.observer.view import Line, View, age_of, short, sparkline, title_of
 
 COLOURS: Final[Mapping[str, str]] = {
     "running": "blue",
@@ -75,6 +76,24 @@ class Screen:
             self._folded.add(chosen.key)
         elif chosen is not None:
             self._folded.discard(chosen.key)
+
+    def show(self, view: View, pid: str) -> bool:
+        """Move the cursor to a process, unfolding what is above it; False if it has no line."""
+        processes = view.picture["process"]
+        above = {child: key for key, row in processes.items() for child in row["children"]}
+        key = next((key for key, row in processes.items() if row["pid"] == pid), None)
+        if key is None:
+            return False
+        self._lines(view)  # so that what comes folded is known, and can be unfolded
+        parent = above.get(key)
+        while parent is not None:
+            self._folded.discard(parent)
+            parent = above.get(parent)
+        for index, line in enumerate(self._lines(view)):
+            if line.key == key:
+                self.cursor = index
+                return True
+        return False
 
     def draw(self, view: View, width: int, height: int) -> RenderableType:
         """Return the whole screen."""
@@ -153,7 +172,7 @@ class Screen:
             table.add_row(*cells, style=style)
         return table
 
-    def _cells(self, line: Line, now: float, width: int) -> list[Text]:
+    def _cells(self, line: Line, now: float, width: int) -> list[RenderableType]:
         row = line.row
         if row is None:
             more = Text(" ").append(line.guides, style="bright_black")
@@ -161,14 +180,14 @@ class Screen:
         colour = COLOURS.get(row["status"], "white")
         process = Text(" ").append(line.guides, style="bright_black")
         process.append("■ " if row["kind"] == "supervisor" else "● ", style=colour)
-        title = row["id"] or row["name"] or row["label"] or "(not running)"
-        process.append(title, style="dim" if row["is_own"] else "bold")
-        if line.is_folded:
-            process.append(" ▸")
-        if row["label"] != title:
-            process.append(f" {row['label']}", style="bright_black")
-        process.append(f" {row['pid']}", style="bright_black")
-        cells = [process, Text(row["status"], style=colour)]
+        title = title_of(row)
+        name = f"{title} ▸" if line.is_folded else title
+        label = "" if row["label"] == title else row["label"]
+        style = "dim" if row["is_own"] else "bold"
+        cells: list[RenderableType] = [
+            Name(process, name, style, label, row["pid"]),
+            Text(row["status"], style=colour),
+        ]
         peers = [name for name, _ in _peers(width)]
         counts = ["mailbox", "rate", *peers, "restarts"]
         counts = ["monitors" if name == "mon" else name for name in counts]
@@ -197,7 +216,7 @@ class Screen:
             f"{_some(node['restarts'], 'restart')}, {_some(node['crashes'], 'crash', 'crashes')}"
             f"{last}"
         )
-        keys = "arrows move and fold, tab: sockets, topics, crashes, "
+        keys = "arrows move and fold, / finds, tab: sockets, topics, crashes, "
         keys += "k kills, q ends" if view.allows_kill else "q ends"
         shown = f" {self.note or keys}"
         if len(lines) > room:

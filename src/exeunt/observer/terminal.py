@@ -30,6 +30,7 @@ from exeunt.channels.client import (
     ReplyError,
     connect,
 )
+from exeunt.observer.finding import Finder
 from exeunt.observer.sampler import TOPIC
 from exeunt.observer.screen import Screen
 from exeunt.observer.view import View
@@ -94,6 +95,7 @@ class Terminal:
         self._ended: ClientError | None = None
         # The process that a k was pressed for, until it is confirmed.
         self._doomed = ""
+        self._finder = Finder()
 
     async def run(self) -> None:
         """Show the node until q is pressed."""
@@ -146,7 +148,12 @@ class Terminal:
         """Do what a key stands for; False if that is to end."""
         doomed, self._doomed = self._doomed, ""
         self._screen.note = ""
-        if key in (b"q", b"Q", b""):
+        if self._finder.is_typing and key:
+            if self._finder.typed(key):
+                await self._find()
+            elif self._finder.is_typing:
+                self._screen.note = self._finder.prompt
+        elif key in (b"q", b"Q", b""):
             return False
         if key in _KEYS:
             self._screen.move(self._view, _KEYS[key])
@@ -154,6 +161,12 @@ class Terminal:
             self._screen.fold(self._view, is_folded=_FOLDS[key])
         elif key == b"\t":
             self._screen.shows_tree = not self._screen.shows_tree
+        elif key == b"/":
+            self._finder.begin()
+            self._screen.note = self._finder.prompt
+        elif key in (b"n", b"N"):
+            self._finder.step(1 if key == b"n" else -1)
+            self._show_found()
         elif key in (b"k", b"K"):
             chosen = self._screen.chosen(self._view)
             if not self._view.allows_kill:
@@ -171,6 +184,25 @@ class Terminal:
                 self._screen.note = str(error)
         self._draw(live)
         return True
+
+    async def _find(self) -> None:
+        """Look for what was typed, and show the best of what is found."""
+        try:
+            answer = await self._channel.push("find", {"text": self._finder.text})
+        except ReplyError as refused:
+            self._screen.note = str(refused.response.get("reason", refused))
+        except ClientError as error:
+            self._screen.note = str(error)
+        else:
+            assert isinstance(answer, dict)
+            self._finder.take(answer)
+            self._show_found()
+
+    def _show_found(self) -> None:
+        found = self._finder.current
+        self._screen.shows_tree = True
+        is_shown = found is not None and self._screen.show(self._view, found["pid"])
+        self._screen.note = self._finder.note(is_shown=is_shown)
 
 
 class _Keyboard:

@@ -102,6 +102,18 @@ class View:
         return found
 
 
+def title_of(row: Mapping[str, Any]) -> str:
+    """Return what a process is shown as.
+
+    An id that is but the class of a label with a key, as in `Room 'hall'`, says less than that.
+    """
+    id: str = row["id"]
+    label: str = row["label"]
+    if id and label.startswith(f"{id} "):
+        return label
+    return id or row["name"] or label or "(not running)"
+
+
 def sparkline(points: list[float], width: int, least: float) -> str:
     """Draw the last points as blocks of eight heights; what is highest fills the line's height."""
     shown = points[-width:]
@@ -136,4 +148,4 @@ def age_of(row: Mapping[str, Any], now: float) -> str:
     return f"> {age}" if row["is_older"] else age
 
 
-__all__ = ["Line", "View", "age_of", "duration", "short", "sparkline"]
+__all__ = ["Line", "View", "age_of", "duration", "short", "sparkline", "title_of"]

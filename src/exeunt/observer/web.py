@@ -5,7 +5,8 @@
 | `observer:node` | the join is answered with the picture, the event `changed` has what changed |
 | `observer:process:<0.42>` | one process closely: its links, monitors, stack, and its end |
 
-On the first the event `kill` with `{"pid": "<0.42>"}` kills a process, where that is allowed.
+On the first the event `find` with `{"text": "hall"}` is answered with the processes that are called
+so, and `kill` with `{"pid": "<0.42>"}` kills one, where that is allowed.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Final
+
+import trio
 
 from exeunt.channels.channel import Channel, Error, InResult, JoinResult, Ok
 from exeunt.channels.http_messages import Request, Response
@@ -31,9 +34,11 @@ from exeunt.kernel.node import Node
 from exeunt.kernel.primitives import current_node, monitor, send_interval
 from exeunt.kernel.primitives import exit as exit_signal
 from exeunt.kernel.process import Process
+from exeunt.observer.clients import socket_id_of
 from exeunt.observer.looking import cut, kinds_of_messages, shown_id, stack_of, status_of
 from exeunt.observer.sampler import TOPIC, Sampler
 from exeunt.observer.scanning import Sources
+from exeunt.observer.searching import found, search
 from exeunt.otp.results import CastResult
 
 logger = logging.getLogger("exeunt.observer")
@@ -86,9 +91,26 @@ class NodeChannel(Channel):
         return Ok({**seen, "allow_kill": access.allow_kill})
 
     async def handle_in(self, event: str, payload: Any) -> InResult:
-        """Kill a process, or say why not; any other event is answered with an error."""
-        if event != "kill":
-            return Error({"reason": "unknown event"})
+        """Find processes, or kill one, or say why not; any other event is an error."""
+        if event == "find":
+            return await self._find(payload)
+        if event == "kill":
+            return await self._kill(payload)
+        return Error({"reason": "unknown event"})
+
+    async def _find(self, payload: Any) -> InResult:
+        text = payload.get("text") if isinstance(payload, dict) else None
+        if not isinstance(text, str):
+            return Error({"reason": "there is no text to search for"})
+        access: Access = self.assigns["access"]
+        sources = await Sampler.sources(access.sampler)
+        node = current_node()
+        if _PID.fullmatch(text.strip()) is None:
+            return Ok(await search(node, text, sources, trio.lowlevel.checkpoint))
+        process = find(node, text.strip())
+        return Ok(found([] if process is None else [process]))
+
+    async def _kill(self, payload: Any) -> InResult:
         access: Access = self.assigns["access"]
         if not access.allow_kill:
             return Error({"reason": "this observer may not kill: it needs allow_kill=True"})
@@ -213,6 +235,7 @@ def detail_of(process: Process, sources: Sources) -> dict[str, Any]:
         "pid": repr(process.pid),
         "name": cut(process.name or ""),
         "label": cut(process.label),
+        "socket": cut(socket_id_of(process)),
         "status": status_of(process, process.node.zombies),
         "parent": "" if process.parent is None else _named(process.parent),
         "traps_exits": process.traps,

@@ -106,7 +106,8 @@ export class Detail {
     const waiting = detail.mailbox === 0
       ? "empty" : `${number(detail.mailbox)}: ${kinds.join(", ")}${among}`;
     this.fact("state", [detail.status]);
-    this.fact("runs", [detail.label]);
+    this.fact("runs", detail.name && detail.name !== detail.label ? [detail.label] : []);
+    this.fact("socket", detail.socket ? [detail.socket] : []);
     this.fact("started by", detail.parent ? [detail.parent] : []);
     this.fact("traps exits", [detail.traps_exits ? "yes" : "no"]);
     this.fact("mailbox", [waiting]);

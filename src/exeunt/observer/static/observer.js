@@ -4,6 +4,7 @@ import {Curve} from "./curves.js";
 import {Detail} from "./detail.js";
 import {List, crashItem, mailboxItem, socketItem, topicItem} from "./lists.js";
 import {milliseconds, number, setText} from "./page.js";
+import {Search} from "./search.js";
 import {Session} from "./session.js";
 import {Store} from "./store.js";
 import {Tree} from "./tree.js";
@@ -43,6 +44,16 @@ const detail = new Detail(
   },
   look,
 );
+const search = new Search(
+  {
+    pane: by("found"),
+    note: by("found-note"),
+    list: by("found-list"),
+    close: by("found-close"),
+    field: by("find"),
+  },
+  look,
+);
 let session = null;
 
 function watch(token) {
@@ -72,7 +83,7 @@ function watch(token) {
       draw();
     },
   });
-  detail.session = session;
+  detail.session = search.session = session;
   detail.renew();
 }
 
@@ -83,7 +94,11 @@ addEventListener("click", (event) => {
 });
 
 addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && !by("detail").hidden) {
+  if (event.key !== "Escape") return;
+  if (by("found").contains(document.activeElement)) {
+    search.close();
+    by("find").focus();
+  } else if (!by("detail").hidden) {
     const wasWithin = by("detail").contains(document.activeElement);
     detail.close();
     if (wasWithin) tree.refocus();
@@ -129,8 +144,8 @@ function look(subject) {
     tree.select(null);
     return;
   }
-  const found = Object.entries(store.rows("process"))
-    .find(([, row]) => row.pid === subject || (row.name && row.name === subject));
+  search.mark(subject);
+  const found = Object.entries(store.rows("process")).find(([, row]) => row.pid === subject);
   if (found) choose(found[0]);
   else {
     tree.select(null);
@@ -142,7 +157,13 @@ by("find-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const subject = by("find").value.trim();
   if (!subject) return;
-  look(/^\d+\.\d+$/.test(subject) ? `<${subject}>` : subject);
+  const [, pid] = /^<?(\d+\.\d+)>?$/.exec(subject) ?? [];
+  if (!pid) {
+    search.ask(subject);
+    return;
+  }
+  search.close();
+  look(`<${pid}>`);
 });
 
 by("token-form").addEventListener("submit", (event) => {

@@ -11,6 +11,22 @@ export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+// Write what a process is called. Where room is short, the class of `Room 'hall'` is cut before the
+// key, which tells it from the others.
+export function setNamed(element, text) {
+  if (element.textContent === text) return;
+  const [, kind, key] = /^([^\s'"(]+)( .+)$/su.exec(text) ?? [];
+  if (key) element.replaceChildren(make("span", "of", kind), make("span", "key", key));
+  else element.textContent = text;
+  element.title = text;
+}
+
+// What a process is shown as: an id that is but the class of a label with a key says less than that.
+export function titleOf({id, name, label}) {
+  if (id && label.startsWith(`${id} `)) return label;
+  return id || name || label || "(not running)";
+}
+
 export function setData(element, name, value) {
   if (value === undefined || value === "" || value === false) {
     if (name in element.dataset) delete element.dataset[name];

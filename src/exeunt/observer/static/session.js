@@ -37,6 +37,10 @@ export class Session {
     return this.socket.channel(`observer:process:${subject}`, {});
   }
 
+  find(text) {
+    return this.node.push("find", {text});
+  }
+
   kill(pid) {
     return this.node.push("kill", {pid});
   }

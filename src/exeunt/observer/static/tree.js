@@ -1,6 +1,6 @@
 // The supervision tree: a row for each process, from the top down, updated in place.
 
-import {duration, make, number, setData, setText} from "./page.js";
+import {duration, make, number, setData, setNamed, setText, titleOf} from "./page.js";
 
 const MANY = 300; // rows, from which on those out of sight are not laid out
 const FLASH = {new: 2000, restart: 3000};
@@ -101,8 +101,8 @@ export class Tree {
     row.twist.tabIndex = -1;
     row.twist.type = "button";
     row.twist.setAttribute("aria-hidden", "true");
-    row.who = make("span", "who");
-    row.kind = make("span", "kind");
+    row.who = make("span", "who named");
+    row.kind = make("span", "kind named");
     row.pid = make("span", "pid");
     const dot = make("span", "dot");
     process.append(row.guides, row.twist, dot, row.who, row.kind, row.pid);
@@ -163,9 +163,9 @@ export class Tree {
     setData(element, "kind", process.kind);
     setData(element, "own", process.is_own);
     setData(element, "pid", process.pid);
-    const title = process.id || process.name || process.label || "(not running)";
-    setText(row.who, title);
-    setText(row.kind, process.label === title ? "" : process.label);
+    const title = titleOf(process);
+    setNamed(row.who, title);
+    setNamed(row.kind, process.label === title ? "" : process.label);
     setText(row.pid, process.pid);
     element.setAttribute("aria-label", `${title}, ${process.pid || "no process"}, ${process.status}`);
     setText(row.status, process.status);

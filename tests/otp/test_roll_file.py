@@ -358,6 +358,7 @@ async def test_a_leave_that_is_cut_off_by_the_end_of_the_node_runs_at_the_next_s
         await Watcher.watch("rooms", pid, leave, "lobby")
         exeunt.exit(pid, "bye")
         await until(lambda: LEFT)
+        stage.at_close("1 leave function of the watcher 'rooms' has not run; it stands in")
     [(_, _, _), (second, _, _)] = LEFT
     assert second.attempt == 2
     assert len(rows_in(path)) == 1

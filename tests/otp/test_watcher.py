@@ -676,9 +676,37 @@ async def test_what_rests_is_tried_once_more_when_the_watcher_is_stopped() -> No
         exeunt.exit(pid, "bye")
         await settle()
         start = trio.current_time()
+        not_run = stage.gathers(LeavesNotRun)
         await stop(watcher)
         assert trio.current_time() == start
         assert [one.attempt for one in failed] == [1, 2]
+        # It has no name, so there is no successor who could try again; and that is said.
+        assert [one.number for one in not_run] == [1]
+
+
+async def test_what_fails_while_a_watcher_is_stopped_is_tried_again_by_the_next_one() -> None:
+    tried: list[int] = []
+
+    async def fails_twice(departure: Departure) -> None:
+        tried.append(departure.attempt)
+        await trio.sleep(1)
+        if len(tried) < 3:
+            raise ValueError("not now")
+
+    async with node() as stage:
+        stage.gathers(CrashReport)
+        stage.gathers(LeaveFailed)
+        await Watcher.named("rooms").start(attempts=5, backoff=Backoff(initial=30))
+        pid = spawn(idle)
+        await Watcher.watch("rooms", pid, fails_twice)
+        exeunt.exit(pid, "bye")
+        await settle()
+        await stop("rooms")
+        assert tried == [1]
+        await Watcher.named("rooms").start(attempts=5, backoff=Backoff(initial=30))
+        await trio.sleep(100)
+        assert tried == [1, 2, 3]
+        assert await Watcher.leaving("rooms") == []
 
 
 @pytest.mark.parametrize("stubborn", [False, True])

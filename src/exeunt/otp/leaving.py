@@ -87,8 +87,11 @@ class LeavesNotRun(Event):
 
     def __str__(self) -> str:
         name = "without a name" if self.name is None else repr(self.name)
-        then = "" if self.path is None else f"; they stand in {self.path} for the next start"
-        return f"{self.number} leave functions of the watcher {name} have not run{then}"
+        one = self.number == 1
+        what = "1 leave function" if one else f"{self.number} leave functions"
+        then = "" if self.path is None else f"{'it stands' if one else 'they stand'} in {self.path}"
+        said = f"{what} of the watcher {name} {'has' if one else 'have'} not run"
+        return f"{said}; {then} for the next start" if then else said
 
 
 @dataclass(frozen=True, slots=True)

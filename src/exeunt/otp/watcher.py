@@ -380,6 +380,9 @@ class Watcher(GenServer):
             send_after(again_in, self.pid, _Rested(entry.key))
         elif entry.attempts >= self._attempts:
             self._is_over(entry)
+        else:
+            # The watcher is about to end: what is left of the attempts is for the next one.
+            self._roll.rest(entry)
 
     def _is_over(self, entry: Entry) -> None:
         entry.stands("over")

@@ -103,6 +103,8 @@ def _names_of(branch: dict[str, Any]) -> tuple[str, str]:
     own = branch.get("id", branch.get("name"))
     if own is None:
         return (f"`{label}`", "")
+    # Where a key is a part of the label, it is said already.
+    label = label.removesuffix(f" {own}")
     return (own, f"`{label}`" if label.lower() != own.lower() else "")
 
 

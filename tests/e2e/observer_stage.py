@@ -12,9 +12,11 @@ from typing import Any
 import trio
 
 from exeunt import (
+    ChildSpec,
     DynamicSupervisor,
     GenServer,
     Pid,
+    Registry,
     Supervisor,
     child,
     on_call,
@@ -27,6 +29,8 @@ from exeunt import (
 )
 from exeunt.channels import Channel, Endpoint, JoinResult, Ok, Socket
 from exeunt.observer import Observer
+
+ROOMS = Registry[str, None].named("keys")
 
 
 class Store(GenServer):
@@ -85,10 +89,15 @@ async def spoil_the_cellar(every: float) -> None:
         Room.spoil("cellar")
 
 
+def _room(name: str) -> ChildSpec:
+    return Room.named(ROOMS.via(name)).child(name)
+
+
 async def main(port: int, token: str | None, many: int, spoil: float, pile: int) -> None:
     specs = [
         Store.named("store").child(),
         Ticker.named("ticker").child(0.05),
+        ROOMS.child(keys="unique"),
         DynamicSupervisor.named("rooms").child(),
         Supervisor.named("staff").child(
             [child(sweep_the_floor, id="sweeper"), Room.named("cellar").child("cellar")],
@@ -99,9 +108,9 @@ async def main(port: int, token: str | None, many: int, spoil: float, pile: int)
     ]
     tree = await Supervisor.named("house").start_link(specs, max_restarts=100)
     for name in ("foyer", "gallery", "garden"):
-        await DynamicSupervisor.start_child("rooms", Room.child(name))
+        await DynamicSupervisor.start_child("rooms", _room(name))
     for number in range(many):
-        await DynamicSupervisor.start_child("rooms", Room.child(f"cell {number}"))
+        await DynamicSupervisor.start_child("rooms", _room(f"cell {number}"))
     if pile:
         idler = spawn(sweep_the_floor, name="idler")
         for number in range(pile):

@@ -88,7 +88,7 @@ class Onlooker:
         return row.get_attribute("data-pid") or ""
 
     def names(self) -> list[str]:
-        return self.page.locator("[data-testid=process] .who").all_inner_texts()
+        return self.page.locator("[data-testid=process] .who").all_text_contents()
 
     def kill(self) -> None:
         """Press the button for the process that is shown closely, and once more to confirm."""
@@ -122,7 +122,8 @@ def ann(browser: Browser, onlookers: list[Onlooker], stage: Stage) -> Onlooker:
 @in_a_browser
 def test_the_tree_is_shown(ann: Onlooker) -> None:
     assert ann.names() == [
-        *("main", "house", "store", "ticker", "rooms", "Room", "Room", "Room", "staff"),
+        *("main", "house", "store", "ticker", "keys", "rooms"),
+        *("Room 'foyer'", "Room 'gallery'", "Room 'garden'", "staff"),
         *("sweeper", "cellar", "endpoint", "channels", "connections", "listener", "observer"),
     ]
     expect(ann.process("staff")).to_have_attribute("aria-level", "3")
@@ -175,6 +176,77 @@ def test_who_comes_and_goes_is_shown(ann: Onlooker, stage: Stage) -> None:
         expect(ann.process("RoomChannel 'room:foyer'")).to_have_count(1)
     expect(sockets).to_have_text("nobody is connected", timeout=WITHIN)
     expect(ann.process("RoomChannel 'room:foyer'")).to_have_count(0)
+
+
+@in_a_browser
+def test_a_process_is_found_by_its_key(ann: Onlooker, stage: Stage) -> None:
+    page = ann.page
+    found, title = page.get_by_test_id("found"), page.locator("#detail-title")
+    with Guest(stage.socket, "room:foyer"):
+        expect(ann.process("RoomChannel 'room:foyer'")).to_have_count(1)
+        page.get_by_test_id("find").fill("FOYER")
+        page.keyboard.press("Enter")
+        room = ann.process("Room 'foyer'")
+        expect(title).to_contain_text("Room 'foyer'", timeout=WITHIN)
+        expect(room).to_have_attribute("aria-selected", "true")
+        expect(found).to_contain_text("2 have “FOYER” in their name or key")
+        buttons = found.locator("li").get_by_role("button")
+        expect(buttons).to_have_text([re.compile("^Room 'foyer'"), re.compile("^RoomChannel '")])
+        buttons.nth(1).press("Enter")
+        expect(title).to_contain_text("RoomChannel 'room:foyer'", timeout=WITHIN)
+        expect(page.get_by_test_id("detail")).to_contain_text("user:ada")
+        expect(buttons.nth(1)).to_have_attribute("aria-current", "true")
+        page.keyboard.press("Escape")
+        expect(found).to_be_hidden()
+        expect(page.get_by_test_id("find")).to_be_focused()
+    # Of one there is no choice, and of none it is said.
+    page.get_by_test_id("find").fill("garden")
+    page.keyboard.press("Enter")
+    expect(title).to_contain_text("Room 'garden'", timeout=WITHIN)
+    expect(found).to_be_hidden()
+    page.get_by_test_id("find").fill("attic")
+    page.keyboard.press("Enter")
+    expect(found).to_contain_text("No process has “attic”", timeout=WITHIN)
+    page.get_by_test_id("find").fill("")
+    expect(found).to_be_hidden()
+
+
+@in_a_browser
+def test_what_is_killed_is_listed_with_the_crashes(ann: Onlooker) -> None:
+    pid = ann.pid_of("Room 'gallery'")
+    ann.process("Room 'gallery'").click()
+    ann.kill()
+    crash = ann.page.get_by_test_id("crashes").locator("li").first
+    expect(crash).to_contain_text(f"Room 'gallery' {pid}", timeout=WITHIN)
+    expect(crash.locator(".reason")).to_have_text("killed")
+    expect(crash.locator(".place")).to_have_count(0)
+
+
+SHORTENED = """(row) => {
+  const isCut = (one) => one.scrollWidth > one.clientWidth;
+  const [of, key] = ["of", "key"].map((name) => row.querySelector(`.who > .${name}`));
+  return [isCut(of), isCut(key), row.querySelector(".pid").textContent];
+}"""
+
+
+@in_a_browser
+@pytest.mark.parametrize("width", [390, 905, 1000, 1120, 1200, 1260, 1300, 1420, 1600])
+def test_at_no_width_a_topic_is_cut(
+    browser: Browser,
+    onlookers: list[Onlooker],
+    stage: Stage,
+    width: int,
+) -> None:
+    bob = Onlooker(browser, viewport={"width": width, "height": 800})
+    onlookers.append(bob)
+    bob.open(stage.url)
+    with Guest(stage.socket, "room:gallery"):
+        row = bob.process("RoomChannel 'room:gallery'")
+        expect(row).to_have_count(1, timeout=WITHIN)
+        is_class_cut, is_key_cut, pid = row.evaluate(SHORTENED)
+    assert not is_key_cut and re.fullmatch(r"<0\.\d+>", pid)
+    # Where there is room for all of it, there is all of it.
+    assert not is_class_cut or width < 1000
 
 
 @in_a_browser
@@ -448,8 +520,8 @@ def test_the_terminal_shows_the_tree_and_follows_it(stage: Stage) -> None:
         screen.shows(r"exeunt observer\s+node 0\s+live")
         screen.shows(r"─ ■ staff Supervisor")
         pid = screen.shows(r"─ ● cellar Room (<0\.\d+>)")[1]
-        # Down to the cellar, which is the eleventh line, and kill it.
-        screen.press("\x1b[B" * 10)
+        # Down to the cellar, which is the twelfth line, and kill it.
+        screen.press("\x1b[B" * 11)
         screen.shows(re.escape(pid) + r" ServerLoop")
         screen.press("k")
         screen.shows(rf"kill {pid}\?")
@@ -460,6 +532,41 @@ def test_the_terminal_shows_the_tree_and_follows_it(stage: Stage) -> None:
         screen.shows(r"Topics \(0\)")
         screen.press("q")
         assert screen.wait() == 0
+
+
+def test_the_terminal_finds_by_key_and_goes_on_to_the_next(stage: Stage) -> None:
+    with Guest(stage.socket, "room:foyer"), Screen(stage.url) as screen:
+        screen.shows(r"─ ● RoomChannel 'room:foyer' <0")
+        screen.press("/")
+        screen.shows(r"find by pid, name or key: ")
+        screen.press("Foyeq\x7fr\r")
+        screen.shows(r"1 of 2: Room 'foyer' <0\.\d+>; n: next")
+        screen.press("n")
+        pid = screen.shows(r"2 of 2: RoomChannel 'room:foyer' user:ada (<0\.\d+>)")[1]
+        # The cursor is on it, so that it is the one to be killed.
+        screen.press("k")
+        screen.shows(rf"kill {pid}\?")
+        screen.press("/q\r")
+        screen.shows(r"nothing has 'q' in its name or key")
+        screen.press("q")
+        assert screen.wait() == 0
+
+
+def test_what_is_found_is_unfolded(stage: Stage) -> None:
+    with Screen(stage.url) as screen:
+        screen.shows(r"─ ■ observer ▸ Observer")
+        screen.press("/listener\r")
+        screen.shows(r"1 of 2: listener <0\.\d+>; n: next")
+        screen.press("n")
+        screen.shows(r"2 of 2: listener")
+        screen.shows(r"─ ● sampler|─ ● Sampler")
+        screen.press("q")
+        assert screen.wait() == 0
+
+
+def test_a_narrow_terminal_cuts_the_class_and_not_the_topic(stage: Stage) -> None:
+    with Guest(stage.socket, "room:gallery"), Screen(stage.url, width=78) as screen:
+        screen.shows(r"─ ● R\w*… 'room:gallery' ")
 
 
 def test_a_small_terminal_has_room_for_names_and_folds(stage: Stage) -> None:

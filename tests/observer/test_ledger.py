@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import trio
@@ -11,12 +14,23 @@ import trio
 from exeunt import (
     Backoff,
     DynamicSupervisor,
+    GenServer,
     Node,
+    Pid,
+    Registry,
+    Shutdown,
+    Stop,
     Supervisor,
     child,
     exit,
+    link,
+    monitor,
     open_node,
+    receive,
+    resume,
     spawn,
+    stop,
+    suspend,
     whereis,
 )
 from exeunt.kernel.events import CrashReport, Exited
@@ -57,7 +71,7 @@ async def test_a_child_inherits_the_restarts_and_the_last_crash() -> None:
         assert (ledger.restart_count, ledger.crash_count) == (3, 3)
 
 
-async def test_a_kill_counts_as_the_last_crash_but_is_none() -> None:
+async def test_a_kill_is_listed_with_the_crashes_but_has_no_line() -> None:
     async with opened() as (_, ledger):
         await Supervisor.start_link([Worker.named("w").child()])
         pid = whereis("w")
@@ -65,7 +79,91 @@ async def test_a_kill_counts_as_the_last_crash_but_is_none() -> None:
         exit(pid, "kill")
         await trio.sleep(1)
         assert record(ledger, "w") == Record(1, "killed")
-        assert ledger.crash_count == 0
+        [note] = ledger.crashes
+        assert (note.pid, note.label, note.reason) == (repr(pid), "w", "killed")
+        assert (note.where, note.is_crash, ledger.crash_count) == ("", False, 1)
+
+
+async def test_what_is_ended_with_an_error_of_another_is_listed_after_it() -> None:
+    async def follow(name: str) -> None:
+        pid = whereis(name)
+        assert pid is not None
+        link(pid)
+        await receive()
+
+    async with opened() as (_, ledger):
+        await Worker.named("w").start()
+        follower = child(follow, "w", id="follower").replace(restart="temporary")
+        await Supervisor.start_link([follower])
+        await trio.sleep(1)
+        Worker.crash("w")
+        await trio.sleep(1)
+        told = [(one.number, one.name or one.label, one.is_crash) for one in ledger.crashes]
+        assert told == [(1, "w", True), (2, "follower", False)]
+
+
+@pytest.mark.parametrize("reason", ["normal", "shutdown", Shutdown("enough")])
+async def test_an_orderly_end_is_not_listed(reason: Any) -> None:
+    async with opened() as (_, ledger):
+        await Supervisor.start_link([Worker.named("w").child()])
+        await stop("w", reason)
+        await trio.sleep(1)
+        assert not ledger.crashes
+        # It is reported all the same, since it is permanent and started again.
+        assert record(ledger, "w").restarts == 1
+
+
+async def test_crashes_at_one_time_are_listed_once_each() -> None:
+    async with opened() as (_, ledger):
+        specs = [Worker.named(name).child() for name in "abc"]
+        await Supervisor.start_link(specs)
+        for name in "abc":
+            Worker.crash(name)
+        await trio.sleep(1)
+        assert sorted(one.name for one in ledger.crashes) == ["a", "b", "c"]
+        assert not ledger._crashed
+
+
+class Guest(GenServer):
+    """Ends with an error when the host does."""
+
+    async def init(self, host: Pid) -> None:
+        monitor(host)
+
+    async def handle_info(self, message: Any) -> Stop:
+        return Stop("the host has gone")
+
+
+async def test_a_kill_stands_before_the_crashes_that_come_of_it() -> None:
+    rooms = Registry[str, None].named("keys")
+    async with opened() as (_, ledger):
+        await rooms.start_link(keys="unique")
+        await DynamicSupervisor.named("many").start_link()
+        await spawn_and_crash()
+        await trio.sleep(1)
+        # Long ago: it has nothing to do with what comes, and stays where it is.
+        ledger.crashes[0] = dataclasses.replace(ledger.crashes[0], at=time.time() - 10)
+        spec = Worker.named(rooms.via("hall")).child().replace(restart="temporary")
+        hall = await DynamicSupervisor.start_child("many", spec)
+        assert hall is not None
+        for _ in range(5):
+            await Guest.start(hall)
+        many = whereis("many")
+        assert many is not None
+        # Its supervisor is busy, and tells of the kill when the guests have crashed long since.
+        await suspend(many)
+        exit(hall, "kill")
+        await trio.sleep(1)
+        await resume(many)
+        await trio.sleep(1)
+        told = [(one.label, one.reason) for one in ledger.crashes]
+        assert told[1:] == [("Worker 'hall'", "killed"), *[("Guest", "the host has gone")] * 5]
+        assert [one.number for one in ledger.crashes] == [1, 2, 3, 4, 5, 6, 7]
+
+
+async def spawn_and_crash() -> None:
+    await Worker.named("before").start()
+    Worker.crash("before")
 
 
 async def test_siblings_that_are_restarted_too_are_counted_and_did_not_crash() -> None:
@@ -176,5 +274,20 @@ async def test_it_stays_bounded_when_many_children_crash(monkeypatch: pytest.Mon
         for number in range(50):
             Worker.crash(f"w{number}")
         await trio.sleep(1)
-        for table in (ledger._records, ledger._ended, ledger._restarted):
+        many = await DynamicSupervisor.start_link(max_restarts=1000)
+        rooms = Registry[int, None].named("keys")
+        await rooms.start_link(keys="unique")
+        for number in range(50):
+            spec = Worker.named(rooms.via(number)).child().replace(restart="temporary")
+            pid = await DynamicSupervisor.start_child(many, spec)
+            assert pid is not None
+            spawn(fail)
+            if number % 2:
+                exit(pid, "kill")
+        await trio.sleep(1)
+        assert ledger._labels and ledger._crashed
+        tables = (ledger._records, ledger._ended, ledger._restarted)
+        for table in (*tables, ledger._labels, ledger._crashed):
             assert len(table) <= 20
+        assert len(ledger.crashes) == MOST_CRASHES
+        assert ledger.crashes[-1].number == ledger.crash_count >= 175

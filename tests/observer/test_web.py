@@ -15,6 +15,7 @@ from exeunt import (
     DynamicSupervisor,
     Node,
     Pid,
+    Registry,
     Supervisor,
     exit,
     is_alive,
@@ -25,7 +26,7 @@ from exeunt import (
     spawn,
     whereis,
 )
-from exeunt.channels import PubSub
+from exeunt.channels import Channel, JoinResult, Ok, PubSub, Socket
 from exeunt.kernel.events import Spawned
 from exeunt.kernel.mailbox import Mailbox
 from exeunt.observer import sampler as sampler_module
@@ -256,6 +257,56 @@ async def test_a_process_with_a_thousand_links_is_shown_with_some_of_them() -> N
         await trio.sleep(1)
         detail = (await client.join("observer:process:star")).response
         assert (len(detail["links"]), detail["link_count"]) == (100, 1000)
+
+
+# -- finding
+
+
+async def test_a_process_is_found_by_its_key_and_by_its_pid() -> None:
+    async with stage() as here, here.connect() as client:
+        rooms = Registry[str, None].named("keys")
+        await rooms.start_link(keys="unique")
+        pid = await Worker.named(rooms.via("hall")).start()
+        channel, _ = await begin(client)
+        row = {"id": "", "name": "", "label": "Worker 'hall'", "socket": "", "status": "waiting"}
+        for text in ("HALL", repr(pid), repr(pid)[1:-1], f" {pid} "):
+            ref = channel.push("find", {"text": text})
+            found = {"found": [{"pid": repr(pid), **row}], "total": 1}
+            await channel.assert_reply(ref, "ok", found)
+        for text in ("nobody", "<0.99999>", "", "x" * 10_000):
+            ref = channel.push("find", {"text": text})
+            await channel.assert_reply(ref, "ok", {"found": [], "total": 0})
+
+
+async def test_a_channel_is_found_by_the_id_of_its_socket_and_shows_it() -> None:
+    async with stage() as here, here.connect() as client:
+
+        class Lobby(Channel):
+            async def join(self, topic: str, params: Any) -> JoinResult:
+                return Ok()
+
+        class UserSocket(Socket):
+            channels = {"room:*": Lobby}
+
+            def id(self) -> str:
+                return "user:bob"
+
+        channel, _ = await begin(client)
+        async with connect(UserSocket) as other:
+            await other.join("room:lobby")
+            reply = await channel.assert_reply(channel.push("find", {"text": "BOB"}), "ok")
+            [found] = reply["found"]
+            assert (found["label"][-12:], found["socket"]) == ("'room:lobby'", "user:bob")
+            detail = (await client.join(f"observer:process:{found['pid']}")).response
+            assert detail["socket"] == "user:bob"
+
+
+@pytest.mark.parametrize("payload", [None, 7, [], {}, {"text": None}, {"text": ["x"]}, "x"])
+async def test_a_search_for_nothing_is_answered_with_an_error(payload: Any) -> None:
+    async with stage() as here, here.connect() as client:
+        channel, _ = await begin(client)
+        ref = channel.push("find", payload)
+        await channel.assert_reply(ref, "error", {"reason": satisfying(bool)})
 
 
 # -- killing

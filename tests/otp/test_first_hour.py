@@ -512,6 +512,28 @@ def test_requests_show_the_signature_of_their_methods() -> None:
     assert "registered with `value`" in str(inspect.getdoc(via))
 
 
+class Odd:
+    def __repr__(self) -> str:
+        raise ValueError("odd")
+
+
+class Large:
+    def __repr__(self) -> str:
+        return "x" * 10_000
+
+
+@pytest.mark.parametrize(
+    ("key", "label"),
+    [(Odd(), "Counter"), (Large(), f"Counter {'x' * 80}… (10000 characters)"), (7, "Counter 7")],
+)
+async def test_a_key_is_shown_in_short_whatever_it_is(key: object, label: str) -> None:
+    rooms = Registry[object, None].named("rooms")
+    async with node():
+        await rooms.start_link(keys="unique")
+        info = exeunt.process_info(await Counter.named(rooms.via(key)).start(1))
+        assert info is not None and info.label == label
+
+
 async def test_a_server_that_is_named_by_a_key_is_shown_with_it() -> None:
     rooms = Registry[str, None].named("rooms")
     async with node() as stage:

@@ -4,9 +4,9 @@ import trio
 from chapter08 import Room
 
 from exeunt import (
+    ChildSpec,
     Departure,
     DynamicSupervisor,
-    Pid,
     Supervisor,
     Watcher,
     receive,
@@ -16,20 +16,6 @@ from exeunt import (
     trap_exit,
     tree,
 )
-
-
-class House(Supervisor):
-    """Everything that a chat needs: rooms, and somebody who sees to it that nobody is forgotten."""
-
-    async def init(self) -> None:
-        """Rooms first: whoever comes later in the list may use what stands before."""
-        await super().init(
-            [
-                DynamicSupervisor.named("rooms").child(max_children=100),
-                Watcher.named("watcher").child(),
-            ],
-            strategy="rest_for_one",
-        )
 
 
 class TidyRoom(Room):
@@ -45,9 +31,21 @@ class TidyRoom(Room):
         await super().init(name)
 
 
-async def open_room(name: str) -> Pid:
+async def open_house(*others: ChildSpec) -> None:
+    """Start the rooms first: whoever comes later in the list may use what stands before."""
+    await Supervisor.named("house").start_link(
+        [
+            DynamicSupervisor.named("rooms").child(max_children=100),
+            Watcher.named("watcher").child(),
+            *others,
+        ],
+        strategy="rest_for_one",
+    )
+
+
+async def open_room(name: str) -> None:
     """Open a room, which is restarted if it crashes."""
-    return await DynamicSupervisor.start_child("rooms", TidyRoom.named(name).child(name))
+    await DynamicSupervisor.start_child("rooms", TidyRoom.named(name).child(name))
 
 
 async def visit(who: str, room: str) -> None:
@@ -61,7 +59,7 @@ async def say_goodbye(departure: Departure, who: str) -> None:
 
 
 async def main() -> None:
-    await House.start_link()
+    await open_house()
     for name in ("lobby", "garden"):
         await open_room(name)
     for who, where in (("ann", "lobby"), ("bob", "garden")):

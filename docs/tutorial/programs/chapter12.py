@@ -4,8 +4,10 @@ from functools import partial
 from typing import Any
 
 import trio
+from chapter08 import Room
+from chapter11 import open_house, open_room, say_goodbye
 
-from exeunt import Departure, Supervisor, Watcher, run, send
+from exeunt import Watcher, run, send
 from exeunt.channels import (
     CastResult,
     Channel,
@@ -22,31 +24,33 @@ from exeunt.channels import (
     TokenError,
     Tokens,
 )
-from exeunt.channels.client import PresenceView, connect
+from exeunt.channels.client import ClientChannel, PresenceView, connect
 
 
 class RoomChannel(Channel):
-    """One client in one room: a process, from the join to the end."""
+    """A member of a room who is somewhere else: a process, from the join to the end."""
 
     async def join(self, topic: str, params: Any) -> JoinResult:
-        await Watcher.watch("watcher", self.pid, self.assigns["goodbye"], topic, self.who)
+        self.room = topic.removeprefix("room:")
+        self.who = str(self.assigns["who"])
+        await Room.enter(self.room, self.who, self.pid)
+        await Watcher.watch("watcher", self.pid, say_goodbye, self.who)
         send(self.pid, "joined")
         return Ok()
 
-    @property
-    def who(self) -> str:
-        return str(self.assigns["who"])
-
     async def handle_info(self, message: Any) -> CastResult:
-        if message == "joined":
-            self.push("presence_state", await Presence.list("presence", self))
-            await Presence.track("presence", self, self.who, {})
+        match message:
+            case "joined":
+                self.push("presence_state", await Presence.list("presence", self))
+                await Presence.track("presence", self, self.who, {})
+            case str(line):
+                self.push("line", {"text": line})
         return None
 
     async def handle_in(self, event: str, payload: Any) -> InResult:
         match event, payload:
             case "say", {"text": str(text)}:
-                self.broadcast("said", {"who": self.who, "text": text})
+                Room.say(self.room, self.who, text)
                 return Ok()
             case "sing", _:
                 raise NotImplementedError(f"{self.who} cannot sing")
@@ -57,58 +61,54 @@ class RoomChannel(Channel):
 class UserSocket(Socket):
     """One connection; it belongs to whoever has signed in."""
 
-    channels = {"room:*": RoomChannel}
+    channels = {"room:lobby": RoomChannel, "room:garden": RoomChannel}
 
-    def __init__(self, tokens: Tokens, hub: PubSub) -> None:
+    def __init__(self, tokens: Tokens) -> None:
         super().__init__()
         self.tokens = tokens
-        self.hub = hub
 
     async def connect(self, params: Params, info: ConnectInfo) -> bool:
         try:
-            who = self.tokens.verify("user", params.get("token"), max_age=3600)
+            self.assigns["who"] = self.tokens.verify("user", params.get("token"), max_age=3600)
         except TokenError:
             return False
-        self.assigns = {"who": who, "goodbye": partial(say_goodbye, self.hub)}
         return True
 
 
-async def say_goodbye(hub: PubSub, departure: Departure, topic: str, who: str) -> None:
-    """Run by the watcher, whatever has ended the client."""
-    print(f"  the server knows: {who} has left, {departure.reason}")
-    hub.broadcast(topic, "left", {"who": who})
-
-
-async def serve(tokens: Tokens) -> str:
-    """Start the chat; return its address."""
+async def serve(tokens: Tokens, socket: type[UserSocket] = UserSocket) -> str:
+    """Open the house to the outside; return its address."""
     hub = PubSub()
-    await Supervisor.named("chat").start_link(
-        [
-            Watcher.named("watcher").child(),
-            Presence.named("presence").child(hub),
-            Endpoint.named("endpoint").child(
-                {"/socket": partial(UserSocket, tokens, hub)}, port=0, hub=hub
-            ),
-        ],
-        strategy="rest_for_one",
+    await open_house(
+        Presence.named("presence").child(hub),
+        Endpoint.named("endpoint").child({"/socket": partial(socket, tokens)}, port=0, hub=hub),
     )
     return (await Endpoint.url("endpoint")) + "/socket"
+
+
+async def read(room: ClientChannel, who: str) -> None:
+    async for event in room:
+        print(f"{who} reads: {event.payload['text']}")
 
 
 async def main() -> None:
     tokens = Tokens("a secret of twenty letters or more")
     url = await serve(tokens)
+    await open_room("lobby")
     here = PresenceView()
-    async with connect(url, params={"token": tokens.sign("user", "ann")}) as ann:
+    async with (
+        connect(url, params={"token": tokens.sign("user", "ann")}) as ann,
+        trio.open_nursery() as nursery,
+    ):
         room = await ann.join("room:lobby", presence=here)
+        nursery.start_soon(read, room, "ann")
         async with connect(url, params={"token": tokens.sign("user", "bob")}) as bob:
             other = await bob.join("room:lobby")
-            await trio.sleep(0.2)
-            print(f"ann sees: {', '.join(here)}")
             await other.push("say", {"text": "hello"})
-            print(f"ann reads: {(await anext(room)).payload}")
+            await trio.sleep(0.2)
+            print(f"-- here now: {', '.join(here)}")
         await trio.sleep(0.2)
-        print(f"ann reads: {(await anext(room)).payload}, and sees: {', '.join(here)}")
+        print(f"-- here now: {', '.join(here)}")
+        nursery.cancel_scope.cancel()
 
 
 if __name__ == "__main__":

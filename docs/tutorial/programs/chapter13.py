@@ -5,6 +5,7 @@ import sys
 from contextlib import suppress
 
 import trio
+from chapter11 import open_room
 from chapter12 import serve
 
 from exeunt import Pid, Supervisor, exit, process_info, processes, run
@@ -30,7 +31,7 @@ async def visit(url: str, who: str, how: str) -> None:
                     exit(channel(), "kill")
                     await trio.sleep(0.2)
                 case "is there when the server stops":
-                    await Supervisor.terminate_child("chat", "endpoint")
+                    await Supervisor.terminate_child("house", "endpoint")
                     await trio.sleep(0.2)
                 case "is a program of its own, and is killed":
                     print("in", flush=True)
@@ -38,13 +39,15 @@ async def visit(url: str, who: str, how: str) -> None:
 
 
 def channel() -> Pid:
-    """Find the process of the one who is in the room."""
-    [pid] = [pid for pid in processes() if "RoomChannel" in str(process_info(pid))]
+    """Find the process of the one who is in the room, among all that there are, by its class."""
+    found = [info for info in map(process_info, processes()) if info is not None]
+    [pid] = [info.pid for info in found if info.label.startswith("RoomChannel")]
     return pid
 
 
 async def main() -> None:
     url = await serve(TOKENS)
+    await open_room("lobby")
     for who, how in (
         ("ann", "leaves the room"),
         ("bob", "hangs up"),
@@ -71,6 +74,7 @@ def start_and_kill(*words: str) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        trio.run(visit, *sys.argv[1:])
+        url, who, how = sys.argv[1:]
+        trio.run(visit, url, who, how)
     else:
         run(main, seed=1)

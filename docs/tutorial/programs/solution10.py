@@ -22,7 +22,7 @@ class Room(GenServer):
 
 async def main() -> None:
     await Supervisor.start_link(
-        [Agent.named("lines").child(list[str]), Room.named("lobby").child("lobby")],
+        [Agent.named("lines").child(list), Room.named("lobby").child("lobby")],
         strategy="rest_for_one",
     )
     await Room.say("lobby", "hello")

@@ -4,7 +4,7 @@ import time
 
 import trio
 from chapter08 import Room
-from chapter11 import House
+from chapter11 import open_house
 
 from exeunt import DynamicSupervisor, run, trap_exit
 
@@ -24,7 +24,7 @@ class SlowRoom(Room):
 
 
 async def main() -> None:
-    await House.start_link()
+    await open_house()
     spec = SlowRoom.named("lobby").child("lobby").replace(shutdown=0.5)
     await DynamicSupervisor.start_child("rooms", spec)
 

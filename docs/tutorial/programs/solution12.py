@@ -1,53 +1,69 @@
-"""A room for two: whoever comes third is refused."""
+"""A room for two: whoever comes third is refused, until a chair is free."""
 
-from functools import partial
 from typing import Any
 
-from chapter12 import RoomChannel, UserSocket
+import trio
+from chapter08 import Room
+from chapter12 import RoomChannel, UserSocket, serve
 
-from exeunt import Supervisor, Watcher, run
-from exeunt.channels import Endpoint, Error, JoinResult, Presence, PubSub, Tokens
-from exeunt.channels.client import JoinRefused, connect
+from exeunt import DynamicSupervisor, Pid, Refuse, on_call, run
+from exeunt.channels import Error, JoinResult, Tokens
+from exeunt.channels.client import ClientSocket, JoinRefused, connect
+
+
+class Full(Exception):
+    """There is no chair left."""
+
+
+class SmallRoom(Room):
+    """A room with two chairs."""
+
+    @on_call
+    async def enter(self, who: str, member: Pid) -> list[str] | Refuse:
+        """Give somebody a chair, if there is one."""
+        if len(self.members) == 2:
+            return Refuse(Full("both chairs are taken"))
+        return await super().enter(who, member)
 
 
 class SmallRoomChannel(RoomChannel):
-    """A room with two chairs."""
+    """A member who may find the room full."""
 
     async def join(self, topic: str, params: Any) -> JoinResult:
-        if len(await Presence.list("presence", topic)) >= 2:
-            return Error({"reason": "both chairs are taken"})
-        return await super().join(topic, params)
+        try:
+            return await super().join(topic, params)
+        except Full as full:
+            return Error({"reason": str(full)})
 
 
 class SmallSocket(UserSocket):
-    """A socket whose rooms are small."""
+    """A socket whose lobby is small."""
 
-    channels = {"room:*": SmallRoomChannel}
+    channels = {"room:lobby": SmallRoomChannel}
+
+
+async def enter(socket: ClientSocket, who: str) -> None:
+    try:
+        await socket.join("room:lobby")
+        print(f"{who}: come in")
+    except JoinRefused as refused:
+        print(f"{who}: {refused.response['reason']}")
 
 
 async def main() -> None:
-    tokens, hub = Tokens("a secret of twenty letters or more"), PubSub()
-    await Supervisor.start_link(
-        [
-            Watcher.named("watcher").child(),
-            Presence.named("presence").child(hub),
-            Endpoint.named("endpoint").child(
-                {"/socket": partial(SmallSocket, tokens, hub)}, port=0, hub=hub
-            ),
-        ],
-        strategy="rest_for_one",
-    )
-    url = (await Endpoint.url("endpoint")) + "/socket"
+    tokens = Tokens("a secret of twenty letters or more")
+    url = await serve(tokens, SmallSocket)
+    await DynamicSupervisor.start_child("rooms", SmallRoom.named("lobby").child("lobby"))
     ann, bob, eve = (
         connect(url, params={"token": tokens.sign("user", who)}) for who in ("ann", "bob", "eve")
     )
-    async with ann as first, bob as second, eve as third:
-        for who, socket in (("ann", first), ("bob", second), ("eve", third)):
-            try:
-                await socket.join("room:lobby")
-                print(f"{who} is in")
-            except JoinRefused as refused:
-                print(f"{who} is not: {refused.response['reason']}")
+    async with eve as third:
+        async with ann as first, bob as second:
+            await enter(first, "ann")
+            await enter(second, "bob")
+            await enter(third, "eve")
+        await trio.sleep(0.2)
+        await enter(third, "eve")
 
 
 if __name__ == "__main__":

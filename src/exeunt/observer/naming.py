@@ -14,6 +14,7 @@ from rich.measure import Measurement
 from rich.text import Text
 
 _LEAST: Final = 3  # columns that are left of a class
+_LABEL: Final = 20  # columns of a label for which a pid makes room, since others tell it too
 
 
 class Name:
@@ -35,11 +36,14 @@ class Name:
         return Measurement(1, max(1, min(options.max_width, self.within(10_000).cell_len)))
 
     def within(self, room: int) -> Text:
-        """Return it in so many columns: the label goes first, then the class, then the pid."""
+        """Return it in so many columns: the pid goes first, then the label, then the class."""
         text = self._before.copy()
-        room -= text.cell_len
+        left = room - text.cell_len
+        needed = cell_len(self._title) + min(_LABEL, cell_len(self._label) + 1)
         pid = f" {self._pid}" if self._pid else ""
-        left = room - cell_len(pid)
+        if needed + cell_len(pid) > left:
+            pid = ""
+        left -= cell_len(pid)
         text.append(title := fitted(self._title, left), style=self._style)
         left -= cell_len(title) + 1
         if self._label and left > _LEAST:
@@ -64,7 +68,7 @@ def fitted(name: str, room: int) -> str:
 def _cut(text: str, room: int) -> str:
     if cell_len(text) <= room:
         return text
-    return f"{set_cell_size(text, max(0, room - 1)).rstrip()}…"
+    return f"{set_cell_size(text, room - 1).rstrip()}…" if room > 0 else ""
 
 
 __all__ = ["Name", "fitted"]

@@ -57,6 +57,7 @@ from exeunt.kernel.errors import (
     StartFailed,
     StartIgnored,
 )
+from exeunt.kernel.events import shown
 from exeunt.kernel.exits import KILL, NORMAL, Exit, Reason
 from exeunt.kernel.ids import Pid
 from exeunt.kernel.names import Destination, Name
@@ -254,6 +255,14 @@ class GenServer:
         return handling
 
 
+def _label(label: str, key: object) -> str:
+    """Return how a server is shown that is named by a key, whatever that is."""
+    try:
+        return f"{label} {shown(repr(key), 80)}"
+    except Exception:
+        return label
+
+
 def _refuse_arguments(cls: type) -> None:
     """Raise TypeError if a class can only be made with arguments: a server gets them in `init`."""
     if "__init__" not in vars(cls):
@@ -375,7 +384,8 @@ async def start_server(
             # A holder that is about to end is not found by its name any more.
             holder = getattr(name, "holder", name.whereis)()
             raise AlreadyStarted(name, holder or process.pid)
-        process.label = f"{label} {getattr(name, 'key', name)!r}"
+        if hasattr(name, "key"):
+            process.label = _label(label, getattr(name, "key", None))
     starting.attach(process)
     starting.was_taken = True
     try:

@@ -70,9 +70,12 @@ docs:  ## build the documentation in docs/_build/html
 	@echo 'docs/_build/html/index.html is built'
 
 # Wants a network, so it is no part of the tests; links within the pages are.
-linkcheck:  ## check the documentation's links to elsewhere
+linkcheck:  ## check the documentation's links to elsewhere, and those of README.md
 	@scripts/venv.sh dev
 	@.venv/bin/python -m sphinx -q -b linkcheck docs docs/_build/linkcheck
+	@.venv/bin/python -m sphinx -q -b linkcheck -C -D extensions=myst_parser -D root_doc=README \
+	    -D include_patterns=README.md,examples/README.md -D linkcheck_timeout=20 \
+	    -D suppress_warnings=myst.xref_missing,toc.not_included,image.not_readable . docs/_build/linkcheck-readme
 	@echo 'all links lead somewhere'
 
 # Without the rivals the benchmarks run all the same, and say which of them are missing.

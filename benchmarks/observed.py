@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -14,7 +14,7 @@ from exeunt.observer import observe
 
 
 @asynccontextmanager
-async def node(is_observed: bool) -> AsyncIterator[None]:
+async def node(is_observed: bool) -> AsyncGenerator[None, None]:
     """Open a node, with an observer that nobody looks at, or without."""
     async with open_node() as opened:
         if is_observed:

@@ -12,7 +12,16 @@ from tests.e2e.browser import WITHIN
 from tests.e2e.programs import Program
 from tests.e2e.test_observer import Guest, Onlooker
 
-PICTURES: Final = ("observer.png", "observer-dark.png", "observer-phone.png")
+PICTURES: Final = (
+    "observer.png",
+    "observer-dark.png",
+    "observer-phone.png",
+    "observer-tree.png",
+    "observer-tree-dark.png",
+)
+
+NARROW: Final = {**desk(860, 820), "device_scale_factor": 1.5}
+"""A window in which the tree is large enough to be read where a page shows it 760 pixels wide."""
 
 CURVES_MS: Final = 20_000
 """How long the curves are drawn before they are worth a picture."""
@@ -26,6 +35,7 @@ def take_all(playwright: Playwright, chromium: Path, browser: Browser) -> None:
         with Guest(socket, "room:foyer"), Guest(socket, "room:gallery"):
             at_a_desk = Onlooker(browser, **desk(1600, 930)).open(url)
             on_a_phone = Onlooker(browser, **PHONE).open(url)
+            narrow = Onlooker(browser, **NARROW).open(url)
             at_a_desk.page.wait_for_timeout(CURVES_MS)
             at_a_desk.process("cellar").click()
             detail = at_a_desk.page.get_by_test_id("detail")
@@ -33,7 +43,9 @@ def take_all(playwright: Playwright, chromium: Path, browser: Browser) -> None:
             _at_a_restart(at_a_desk, "observer.png", "light")
             _at_a_restart(at_a_desk, "observer-dark.png", "dark")
             _at_a_restart(on_a_phone, "observer-phone.png", "dark")
-            problems = at_a_desk.problems + on_a_phone.problems
+            _at_a_restart(narrow, "observer-tree.png", "light")
+            _at_a_restart(narrow, "observer-tree-dark.png", "dark")
+            problems = at_a_desk.problems + on_a_phone.problems + narrow.problems
             assert problems == [], problems
 
 

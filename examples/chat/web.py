@@ -10,8 +10,7 @@ from typing import Final
 from examples.chat.channels import LobbyChannel, Rates, RoomChannel, UserChannel
 from examples.chat.limits import MOST_TOPICS_OF_A_TAB, Declined
 from examples.chat.people import person_from, sign_in
-from exeunt.channels import ConnectInfo, Params, Request, Response, Socket, Tokens
-from exeunt.channels.static import StaticFiles
+from exeunt.channels import ConnectInfo, Params, Request, Response, Socket, StaticFiles, Tokens
 
 STATIC: Final = StaticFiles(
     Path(__file__).parent / "static",

@@ -16,8 +16,8 @@ from exeunt.channels import (
     Request,
     Response,
     Socket,
+    StaticFiles,
 )
-from exeunt.channels.static import StaticFiles
 
 HERE: Final = Path(__file__).parent
 

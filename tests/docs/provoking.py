@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import gc
 import socket as network
+import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+import exeunt
 from exeunt import (
     Bound,
     GenServer,
     Registry,
     Supervisor,
+    Watcher,
     child,
     exit,
     on_call,
@@ -35,9 +39,21 @@ from exeunt import (
     stop,
     trap_exit,
     wait_exit,
+    whereis,
 )
-from exeunt.channels import Channel, ConnectInfo, Endpoint, InResult, JoinResult, Ok, Params, Socket
+from exeunt.channels import (
+    Channel,
+    ConnectInfo,
+    Endpoint,
+    InResult,
+    JoinResult,
+    Ok,
+    Params,
+    PubSub,
+    Socket,
+)
 from exeunt.channels.client import connect
+from exeunt.testing import connect as connect_in_test
 
 PROVOCATIONS: dict[str, list[Callable[[], object]]] = {}
 
@@ -121,6 +137,17 @@ def port_taken() -> None:
         run(main)
 
 
+@under("Two children have one id")
+@in_a_program
+async def same_id() -> None:
+    await Supervisor.start_link([Counter.child(), Counter.child()])
+
+
+@under("A server is started, not made")
+def made() -> None:
+    Counter(1)
+
+
 # -- await, and no await
 
 
@@ -136,7 +163,15 @@ async def never_awaited() -> None:
 @under("Awaited what is plain")
 @in_a_program
 async def awaited_send() -> None:
-    await send(self_pid(), "hello")  # type: ignore[func-returns-value]
+    await send(self_pid(), "hello")  # type: ignore[func-returns-value, misc]
+
+
+@under("Awaited what is plain")
+@in_a_program
+async def awaited_push_of_the_kit() -> None:
+    async with connect_in_test(UserSocket) as client:
+        room = await client.join("room:hall")
+        await room.push("sing")  # type: ignore[misc]
 
 
 @under("A process that is no async function")
@@ -163,6 +198,12 @@ async def dead() -> None:
     counter = await Counter.start()
     await stop(counter)
     await Counter.add(counter, 1)
+
+
+@under("Asked of None")
+@in_a_program
+async def asked_of_none() -> None:
+    await Counter.add(whereis("counter"), 1)  # type: ignore[arg-type]
 
 
 @under("A call failed: the server crashed")
@@ -237,6 +278,28 @@ async def gives_up() -> None:
     await wait_exit(supervisor)
 
 
+async def watch_with(leave: Callable[..., Awaitable[object]], *args: object) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        await Watcher.named("watcher").start_link(file=Path(directory) / "roll")
+        await Watcher.watch("watcher", spawn(receive), leave, *args)
+
+
+async def say_goodbye(departure: object, what: object) -> None:
+    raise AssertionError("nobody has left")
+
+
+@under("RollError")
+@in_a_program
+async def partial_with_a_file() -> None:
+    await watch_with(partial(say_goodbye), "ann")
+
+
+@under("RollError")
+@in_a_program
+async def hub_with_a_file() -> None:
+    await watch_with(say_goodbye, PubSub())
+
+
 @under("A child did not shut down in order")
 @in_a_program
 async def not_in_time() -> None:
@@ -305,6 +368,11 @@ class Room(Channel):
                 raise ZeroDivisionError("a fault")
             case {"dict": _}:
                 return {"here": []}  # type: ignore[return-value]
+            case {"other ok": _}:
+                return exeunt.Ok()  # type: ignore[call-arg, return-value]
+            case {"broadcast": _}:
+                self.broadcast("entered", {})
+                return Ok()
             case _:
                 return Ok()
 
@@ -312,6 +380,9 @@ class Room(Channel):
         match event:
             case "add":
                 return Ok({"set": {1, 2}})
+            case "count":
+                counter = await Counter.start_link()
+                return Ok({"count": Counter.add(counter, 1)})
             case "crash":
                 raise ZeroDivisionError("a fault")
         return None
@@ -344,6 +415,13 @@ def at_a_server(
 @partial(at_a_server, socket=Guarded)
 async def status_403(url: str) -> None:
     async with connect(url, auth_token="a token", reconnect=None):
+        pass
+
+
+@under("ConnectRefused")
+@in_a_program
+async def refused_in_a_test() -> None:
+    async with connect_in_test(Guarded):
         pass
 
 
@@ -382,6 +460,28 @@ async def join_crashed(url: str) -> None:
 async def bad_return(url: str) -> None:
     async with connect(url) as socket:
         await socket.join("room:hall", {"dict": True})
+
+
+@under("BadReturnValue")
+@at_a_server
+async def ok_of_tasks(url: str) -> None:
+    async with connect(url) as socket:
+        await socket.join("room:hall", {"other ok": True})
+
+
+@under("NotJoined")
+@at_a_server
+async def broadcast_in_join(url: str) -> None:
+    async with connect(url) as socket:
+        await socket.join("room:hall", {"broadcast": True})
+
+
+@under("PayloadError")
+@at_a_server
+async def not_awaited(url: str) -> None:
+    async with connect(url) as socket:
+        room = await socket.join("room:hall")
+        await room.push("count")
 
 
 @under("PayloadError")

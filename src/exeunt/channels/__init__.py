@@ -17,6 +17,7 @@ from exeunt.channels.presence_diffs import PresenceDiff
 from exeunt.channels.pubsub import Broadcast, PubSub
 from exeunt.channels.site import LongPoll, Mount, Pages
 from exeunt.channels.socket import ConnectInfo, Params, Refused, Route, Socket
+from exeunt.channels.static import StaticFiles
 from exeunt.channels.tokens import TokenError, Tokens
 from exeunt.channels.wire import Binary
 from exeunt.otp.results import CallResult, CastResult, UnexpectedRequest
@@ -56,6 +57,7 @@ __all__ = [
     "Route",
     "Socket",
     "SocketRef",
+    "StaticFiles",
     "TokenError",
     "Tokens",
     "UnexpectedRequest",

@@ -4,8 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from exeunt import CallFailed, Departure, Watcher
-from exeunt.channels import Channel, Error, InResult, JoinResult, Ok, PubSub, Socket
-from exeunt.channels.static import StaticFiles
+from exeunt.channels import Channel, Error, InResult, JoinResult, Ok, PubSub, Socket, StaticFiles
 from my_app.visitors import Visitors
 
 HUB = PubSub()

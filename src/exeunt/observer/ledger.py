@@ -195,6 +195,9 @@ class Ledger:
             if not is_of_now or last.reason == note.reason:
                 break
             later.append(self.crashes.pop())
+        if not later:
+            self.crashes.append(note)
+            return
         later.append(note)
         first = note.number - len(later) + 1
         for number, one in enumerate(reversed(later), start=first):
